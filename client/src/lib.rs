@@ -1,0 +1,1 @@
+//! The typed client library, the embedded cluster and the lode command line.

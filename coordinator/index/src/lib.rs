@@ -1,0 +1,1 @@
+//! The sled-backed index of expertise: atomic by concept, keyed by model content.

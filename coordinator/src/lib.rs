@@ -1,0 +1,1 @@
+//! The coordinator: registry, planner, job loop, merge, dispatch and the gRPC front.

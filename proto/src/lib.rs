@@ -1,0 +1,1 @@
+//! The wire: generated types and services, and their conversions to and from the domain.

@@ -1,0 +1,1 @@
+//! One harness that starts real clusters, and the tests that use it.

@@ -1,0 +1,1 @@
+//! Instrumented decoders: hooked forward passes, capture, intervention and generation on candle.

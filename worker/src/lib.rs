@@ -1,0 +1,1 @@
+//! The worker: gRPC server, registration, the device thread, mining and generation.
