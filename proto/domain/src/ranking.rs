@@ -1,0 +1,115 @@
+//! Ranking units by expertise, and resolving do(c,k) to the units it forces.
+
+use crate::{
+    intervention::{Condition, ForcedUnit, ForcingValue, Intervention, Rank},
+    unit::UnitId,
+};
+
+/// A k that selects nothing or more than there is.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("k is {k}: it must be between 1 and the model's {units} units")]
+pub struct BadK {
+    /// As asked for.
+    pub k: u32,
+    /// Units of the model.
+    pub units: u32,
+}
+
+/// Q_k: `k` units by (AP falling, layer in forward order, index), a total order; `ap` is `[unit]`.
+///
+/// [`Rank::Bottom`] takes the lowest AP first, ties again in unit order. [`Rank::Random`] draws without replacement,
+/// seeded; a draw of k + 1 contains the draw of k.
+///
+/// # Errors
+/// If k is 0 or above the number of units.
+pub fn ranked(ap: &[f32], k: u32, rank: Rank, seed: u64) -> Result<Vec<UnitId>, BadK> {
+    if k == 0 || k as usize > ap.len() {
+        return Err(BadK { k, units: ap.len() as u32 });
+    }
+    let mut units: Vec<UnitId> = (0..ap.len() as u32).map(UnitId).collect();
+    let best_first = |a: &UnitId, b: &UnitId| ap[b.index()].total_cmp(&ap[a.index()]).then(a.cmp(b));
+    let worst_first = |a: &UnitId, b: &UnitId| ap[a.index()].total_cmp(&ap[b.index()]).then(a.cmp(b));
+    match rank {
+        Rank::Top => keep_first(&mut units, k, best_first),
+        Rank::Bottom => keep_first(&mut units, k, worst_first),
+        Rank::Random => keep_first(&mut units, k, |a, b| draw(seed, *a).cmp(&draw(seed, *b))),
+    }
+    Ok(units)
+}
+
+/// Sorts the first k by `order` and drops the rest, without sorting the rest.
+fn keep_first(units: &mut Vec<UnitId>, k: u32, order: impl Fn(&UnitId, &UnitId) -> std::cmp::Ordering) {
+    let k = k as usize;
+    if k < units.len() {
+        units.select_nth_unstable_by(k, &order);
+        units.truncate(k);
+    }
+    units.sort_unstable_by(order);
+}
+
+/// A number for each unit that a seed shuffles: splitmix64 (Steele, Lea and Flood 2014), a bijection, so no two are equal.
+fn draw(seed: u64, unit: UnitId) -> u64 {
+    let start = seed.wrapping_mul(0x2545_F491_4F6C_DD1D).wrapping_add(u64::from(unit.0));
+    let mut z = start.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Resolves a condition with the concept's AP and, where the forcing value is a statistic, that column; both `[unit]`.
+///
+/// # Errors
+/// If k does not fit the model.
+pub fn resolve(condition: &Condition, seed: u64, ap: &[f32], values: Option<&[f32]>) -> Result<Intervention, BadK> {
+    let units = ranked(ap, condition.k, condition.rank, seed)?;
+    let value_of = |unit: UnitId| match condition.value {
+        ForcingValue::Constant(value) => value,
+        _ => values.map_or(0.0, |column| column[unit.index()]),
+    };
+    let forced = units.into_iter().map(|unit| ForcedUnit { unit, value: value_of(unit) }).collect();
+    Ok(Intervention::new(condition.positions, forced))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn top_and_bottom_are_a_prefix_of_the_total_order(
+            ap in prop::collection::vec((0u8..6).prop_map(|v| f32::from(v) / 5.0), 1..60),
+            k in 1u32..60,
+        ) {
+            let k = k.min(ap.len() as u32);
+            let mut all: Vec<u32> = (0..ap.len() as u32).collect();
+            all.sort_by(|&a, &b| ap[b as usize].partial_cmp(&ap[a as usize]).unwrap().then(a.cmp(&b)));
+            let top: Vec<u32> = ranked(&ap, k, Rank::Top, 0).unwrap().iter().map(|u| u.0).collect();
+            prop_assert_eq!(&top[..], &all[..k as usize]);
+            all.sort_by(|&a, &b| ap[a as usize].partial_cmp(&ap[b as usize]).unwrap().then(a.cmp(&b)));
+            let bottom: Vec<u32> = ranked(&ap, k, Rank::Bottom, 0).unwrap().iter().map(|u| u.0).collect();
+            prop_assert_eq!(&bottom[..], &all[..k as usize]);
+        }
+
+        #[test]
+        fn random_draws_are_seeded_distinct_and_nested(seed: u64, k in 1u32..99) {
+            let ap = vec![0.5; 100];
+            let draw = ranked(&ap, k, Rank::Random, seed).unwrap();
+            prop_assert_eq!(&draw, &ranked(&ap, k, Rank::Random, seed).unwrap());
+            prop_assert_eq!(&draw[..], &ranked(&ap, k + 1, Rank::Random, seed).unwrap()[..k as usize]);
+            let mut distinct = draw;
+            distinct.sort();
+            distinct.dedup();
+            prop_assert_eq!(distinct.len(), k as usize);
+        }
+    }
+
+    #[test]
+    fn a_k_that_does_not_fit_is_refused() {
+        for k in [0, 4] {
+            let refused = ranked(&[0.1, 0.2, 0.3], k, Rank::Top, 0).unwrap_err();
+            assert_eq!(refused, BadK { k, units: 3 });
+        }
+    }
+}
