@@ -1,1 +1,15 @@
 //! The wire: generated types and services, and their conversions to and from the domain.
+//!
+//! Only this crate's conversions, the `server.rs` files and the client's stub name generated types; everything else
+//! speaks domain. A new RPC is a message in `lode/v1`, a conversion under `convert`, and a method in a `server.rs`.
+
+pub mod convert;
+mod fault;
+
+pub use fault::{Fault, FaultKind};
+
+pub mod wire {
+    //! Generated from `lode/v1/*.proto`.
+    #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, reason = "generated")]
+    tonic::include_proto!("lode.v1");
+}

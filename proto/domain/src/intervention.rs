@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     concept::ConceptId,
+    expertise::Recipe,
     unit::UnitId,
     words::{BadChoice, words},
 };
@@ -20,9 +21,7 @@ pub enum ForcingValue {
     P50,
     /// The 90th percentile.
     P90,
-    /// Zero: ablation.
-    Zero,
-    /// The same number for every unit.
+    /// The same number for every unit; `zero` is spelled out on the command line and ablates.
     Constant(f32),
 }
 
@@ -69,7 +68,7 @@ impl FromStr for ForcingValue {
             "mean" => Self::Mean,
             "p50" => Self::P50,
             "p90" => Self::P90,
-            "zero" => Self::Zero,
+            "zero" => Self::Constant(0.0),
             number => match number.parse::<f32>() {
                 Ok(value) if value.is_finite() => Self::Constant(value),
                 _ => {
@@ -89,7 +88,6 @@ impl fmt::Display for ForcingValue {
             Self::Mean => f.write_str("mean"),
             Self::P50 => f.write_str("p50"),
             Self::P90 => f.write_str("p90"),
-            Self::Zero => f.write_str("zero"),
             Self::Constant(value) => write!(f, "{value}"),
         }
     }
@@ -103,6 +101,8 @@ words!(Positions, "all, generated, last", All = "all", Generated = "generated", 
 pub struct Condition {
     /// The concept c.
     pub concept: ConceptId,
+    /// How its responses were taken.
+    pub recipe: Recipe,
     /// How many units are forced.
     pub k: u32,
     /// Which end of the ranking they come from.
@@ -164,12 +164,13 @@ mod tests {
 
     #[test]
     fn choices_round_trip() {
-        for text in ["mean", "p50", "p90", "zero", "-1.5"] {
+        for text in ["mean", "p50", "p90", "0", "-1.5"] {
             assert_eq!(text.parse::<ForcingValue>().unwrap().to_string(), text);
         }
         for text in ["all", "generated", "last"] {
             assert_eq!(text.parse::<Positions>().unwrap().to_string(), text);
         }
+        assert_eq!("zero".parse(), Ok(ForcingValue::Constant(0.0)));
         assert!("nan".parse::<ForcingValue>().is_err());
         assert!("middle".parse::<Rank>().unwrap_err().to_string().contains("top, bottom, random"));
     }

@@ -3,15 +3,22 @@
 //!
 //! Pure and synchronous: no IO, no async, no wire types, no tensors, no storage.
 
+pub mod cluster;
 pub mod compare;
 pub mod concept;
+pub mod event;
 pub mod expertise;
 pub mod format;
+pub mod generation;
 pub mod id;
 pub mod intervention;
 pub mod job;
+pub mod lint;
+pub mod plan;
 pub mod pooling;
+pub mod query;
 pub mod ranking;
+pub mod record;
 pub mod sampling;
 pub mod score;
 pub mod selection;

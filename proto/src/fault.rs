@@ -1,0 +1,111 @@
+//! Errors on the wire: facts with a kind; one table makes them a status and back.
+
+use tonic::{Code, Status};
+
+/// What an error means to the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FaultKind {
+    /// The request can never work.
+    Invalid,
+    /// Something named is not there.
+    NotFound,
+    /// The request does not fit the present state; something else must happen first.
+    Precondition,
+    /// No room at the moment, or a limit was reached.
+    Exhausted,
+    /// Whoever should answer cannot be reached; trying again may help.
+    Unavailable,
+    /// Somebody stopped it.
+    Cancelled,
+    /// Stored data is damaged.
+    DataLoss,
+    /// A bug, or something nobody foresaw.
+    Internal,
+}
+
+/// The one table.
+const CODES: [(FaultKind, Code); 8] = [
+    (FaultKind::Invalid, Code::InvalidArgument),
+    (FaultKind::NotFound, Code::NotFound),
+    (FaultKind::Precondition, Code::FailedPrecondition),
+    (FaultKind::Exhausted, Code::ResourceExhausted),
+    (FaultKind::Unavailable, Code::Unavailable),
+    (FaultKind::Cancelled, Code::Cancelled),
+    (FaultKind::DataLoss, Code::DataLoss),
+    (FaultKind::Internal, Code::Internal),
+];
+
+/// An error that travels.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Fault {
+    /// What it means to the caller.
+    pub kind: FaultKind,
+    /// What was wrong, where, and what to do.
+    pub message: String,
+}
+
+macro_rules! makers {
+    ($($name:ident $kind:ident $doc:literal),+ $(,)?) => {
+        $(
+            #[doc = $doc]
+            pub fn $name(message: impl std::fmt::Display) -> Self {
+                Self { kind: FaultKind::$kind, message: message.to_string() }
+            }
+        )+
+    };
+}
+
+impl Fault {
+    makers!(
+        invalid Invalid "The request can never work.",
+        not_found NotFound "Something named is not there.",
+        precondition Precondition "The request does not fit the present state.",
+        exhausted Exhausted "No room at the moment.",
+        unavailable Unavailable "Whoever should answer cannot be reached.",
+        cancelled Cancelled "Somebody stopped it.",
+        data_loss DataLoss "Stored data is damaged.",
+        internal Internal "A bug, or something nobody foresaw.",
+    );
+
+    /// Whether the same request may work later or elsewhere.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.kind, FaultKind::Exhausted | FaultKind::Unavailable)
+    }
+}
+
+impl From<Fault> for Status {
+    fn from(fault: Fault) -> Self {
+        let code = CODES.iter().find(|(kind, _)| *kind == fault.kind).map_or(Code::Internal, |(_, code)| *code);
+        Self::new(code, fault.message)
+    }
+}
+
+impl From<Status> for Fault {
+    fn from(status: Status) -> Self {
+        let kind = match status.code() {
+            // What gRPC itself says when a peer is gone or slow.
+            Code::DeadlineExceeded | Code::Aborted => FaultKind::Unavailable,
+            Code::Unknown if status.message().contains("transport") || status.message().contains("h2") => {
+                FaultKind::Unavailable
+            }
+            Code::OutOfRange | Code::Unimplemented => FaultKind::Invalid,
+            code => CODES.iter().find(|(_, known)| *known == code).map_or(FaultKind::Internal, |(kind, _)| *kind),
+        };
+        let message = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
+        Self { kind, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_survives_the_wire() {
+        for (kind, _) in CODES {
+            let fault = Fault { kind, message: "concept `a/b` is not indexed".to_owned() };
+            assert_eq!(Fault::from(Status::from(fault.clone())), fault);
+        }
+    }
+}
