@@ -1,1 +1,157 @@
-//! The worker: gRPC server, registration, the device thread, mining and generation.
+//! The worker: it registers with a coordinator, mines shards and generates text on one device.
+//!
+//! The way of a shard: `server.rs` puts its messages together, `shard.rs` tokenises it, the device thread (`device.rs`)
+//! runs every distinct sentence once into a `store.rs`, and `score.rs` turns the responses into expertise and streams
+//! it back. Only `server.rs` and `registration.rs` know the wire.
+
+mod device;
+mod fault;
+mod generating;
+mod registration;
+mod score;
+mod server;
+mod shard;
+mod source;
+mod store;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use lode_domain::{
+    cluster::{PROTOCOL_VERSION, WorkerCard},
+    id::ModelName,
+    record::ModelRecord,
+};
+pub use lode_model::{
+    BadOption, DeviceChoice, Dropped, LoadOptions, Model, ModelError, Precision, Prepared, Text, hub,
+};
+use lode_proto::{Fault, wire::worker_server::WorkerServer};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::CancellationToken;
+
+pub use self::source::{BadModelSource, LoadError, ModelSource, load};
+use self::{device::Device, registration::Registration};
+
+/// How long streams may go on after a shutdown was asked for.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Bytes of one message at most: a condition on all units of a large model is about 5 MB.
+const MESSAGE_BYTES: usize = 64 << 20;
+
+/// What a worker's flags meant.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// URL of the coordinator.
+    pub coordinator: String,
+    /// What users call the model.
+    pub name: ModelName,
+    /// Bytes of pooled responses kept in memory; the rest of a shard goes to `spill_dir`.
+    pub memory_budget: u64,
+    /// Where responses beyond the budget go.
+    pub spill_dir: PathBuf,
+    /// URL under which the coordinator reaches this worker; by default its listen address.
+    pub advertise: Option<String>,
+    /// Float type that the model was loaded in.
+    pub precision: Precision,
+}
+
+/// A worker that cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The coordinator will not have it.
+    #[error("the coordinator at {url} refused this worker: {fault}")]
+    Refused {
+        /// Where the coordinator is.
+        url: String,
+        /// Its reason.
+        fault: Fault,
+    },
+    /// No URL under which others reach it.
+    #[error("listening on {address} says not where others reach this worker: add --advertise http://HOST:PORT")]
+    NoAdvertise {
+        /// The listen address.
+        address: std::net::SocketAddr,
+    },
+    /// The coordinator's URL is none.
+    #[error("`{url}` is not a coordinator's URL: {reason}")]
+    BadUrl {
+        /// As given.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The device thread ended.
+    #[error("the device thread died; see the log above")]
+    DeviceDied,
+    /// The listen address cannot be read.
+    #[error("the listen address cannot be read: {0}")]
+    Address(#[from] std::io::Error),
+    /// The gRPC server broke off.
+    #[error("the gRPC server failed: {0}")]
+    Server(#[from] tonic::transport::Error),
+}
+
+/// Registers and serves until `shutdown`.
+///
+/// # Errors
+/// If the coordinator refuses the worker, or the device or the server fails.
+pub async fn run(
+    config: Config,
+    model: Arc<Model>,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let address = listener.local_addr()?;
+    let url = match &config.advertise {
+        Some(url) => url.clone(),
+        None if address.ip().is_unspecified() => return Err(RunError::NoAdvertise { address }),
+        None => format!("http://{address}"),
+    };
+    let card = card(&config, &model, url);
+    let stop_serving = CancellationToken::new();
+    let (device, died) = Device::start(model.clone());
+    let worker = server::Desk::new(model, device, config.memory_budget, config.spill_dir, stop_serving.clone());
+    let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<WorkerServer<server::Desk>>().await;
+    let serve = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .add_service(health_service)
+        .add_service(service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop_serving.clone().cancelled_owned());
+    let registration = Registration::new(config.coordinator, card)?;
+    let drained = async {
+        shutdown.cancelled().await;
+        // New work stops coming before the streams that are open end.
+        registration.say_goodbye().await;
+        stop_serving.cancel();
+        tokio::time::sleep(DRAIN).await;
+    };
+    tokio::select! {
+        served = serve => Ok(served?),
+        refused = registration.keep() => Err(refused),
+        _ = died => Err(RunError::DeviceDied),
+        () = drained => {
+            tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs());
+            Ok(())
+        }
+    }
+}
+
+fn card(config: &Config, model: &Model, url: String) -> WorkerCard {
+    WorkerCard {
+        url,
+        software_version: env!("CARGO_PKG_VERSION").to_owned(),
+        protocol_version: PROTOCOL_VERSION,
+        device: model.device_label(),
+        precision: config.precision.to_string(),
+        memory_budget: config.memory_budget,
+        model: ModelRecord {
+            name: config.name.clone(),
+            hash: model.hash(),
+            family: model.family().to_owned(),
+            context_len: model.context_len() as u32,
+            layers: model.unit_space().layers().to_vec(),
+        },
+    }
+}

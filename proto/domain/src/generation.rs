@@ -43,6 +43,8 @@ pub enum FinishReason {
     Length,
     /// The model said that the text ends.
     EndOfText,
+    /// The logits were not finite: the forced values drove the model out of its numbers.
+    NotFinite,
 }
 
 /// How a sample ended, and what was forced on the way.

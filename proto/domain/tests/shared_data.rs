@@ -1,6 +1,8 @@
 //! Real concept sets, where they are: every file of `shared/data` beside the checkout parses, makes one job, and is
 //! linted and planned.
 
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test, whose figures are worth reading")]
+
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -10,7 +10,7 @@ use super::{BadField, all, each, parsed, required, same_enum, words};
 use crate::wire::{self, forcing_value::Value, generate_event::Event};
 
 same_enum!(Rank, Rank, "rank", Top, Bottom, Random);
-same_enum!(FinishReason, FinishReason, "reason", Length, EndOfText);
+same_enum!(FinishReason, FinishReason, "reason", Length, EndOfText, NotFinite);
 
 impl From<ForcingValue> for wire::ForcingValue {
     fn from(value: ForcingValue) -> Self {

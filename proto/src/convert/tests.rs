@@ -1,1 +1,244 @@
+//! What goes onto the wire comes back as it was, and what is malformed is refused with the field's name.
 
+use lode_domain::{
+    cluster::{ClusterStatus, ModelStatus, PROTOCOL_VERSION, ShardSpec, WorkerCard, WorkerStatus},
+    compare::{Experts, LayerShare},
+    concept::{Concept, ConceptId},
+    event::{JobEvent, JobSpec, JobState, JobStatus, Planned, Progress, Scored, ShardEvent},
+    expertise::{ExpertiseBlock, Recipe, UnitExpertise},
+    generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, ResolvedRequest},
+    id::{JobId, ModelHash, ShardId, WorkerId},
+    intervention::{Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank},
+    job::Job,
+    lint::{Finding, FindingKind},
+    pooling::{Pooling, Tokens},
+    query::{
+        ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow,
+    },
+    record::{ConceptHeader, ModelRecord},
+    sampling::Sampling,
+    unit::{Layer, LayerName, UnitId, UnitName},
+};
+use prost::Message as _;
+
+use super::{BadField, JobAssembly, job_parts, top_query, top_request};
+use crate::wire;
+
+/// Through bytes and back.
+fn check<W, D>(value: D)
+where
+    W: From<D> + prost::Message + Default,
+    D: TryFrom<W, Error: std::fmt::Debug> + Clone + PartialEq + std::fmt::Debug,
+{
+    let bytes = W::from(value.clone()).encode_to_vec();
+    assert_eq!(D::try_from(W::decode(&bytes[..]).unwrap()).unwrap(), value);
+}
+
+fn concept() -> ConceptId {
+    "sense/football".parse().unwrap()
+}
+
+fn recipe() -> Recipe {
+    Recipe { pooling: Pooling::Last, tokens: Tokens::Selfcond }
+}
+
+fn finding() -> Finding {
+    Finding { kind: FindingKind::BothClasses, count: 2, example: "\"a\"".into() }
+}
+
+fn model() -> ModelRecord {
+    ModelRecord {
+        name: "demo".parse().unwrap(),
+        hash: ModelHash([7; 32]),
+        family: "gpt2".into(),
+        context_len: 128,
+        layers: vec![Layer { name: LayerName::new("h.0.mlp"), units: 4 }],
+    }
+}
+
+fn indexed() -> IndexedConcept {
+    let header = ConceptHeader {
+        positives: 3,
+        negatives: 4,
+        findings: vec![finding()],
+        precision: "f32".into(),
+        limit_per_class: 1000,
+        seed: 1234,
+        units: 4,
+    };
+    IndexedConcept { concept: concept(), recipe: recipe(), header }
+}
+
+fn block() -> ExpertiseBlock {
+    let mut block = ExpertiseBlock::with_capacity(16, 2);
+    block.push(UnitExpertise { ap: 0.5, on_mean: -1.0, on_p50: 0.25, on_p90: f32::MIN_POSITIVE, off_mean: 1e30 });
+    block.push(UnitExpertise::default());
+    block
+}
+
+fn row() -> UnitRow {
+    let name = UnitName { layer: LayerName::new("h.0.mlp"), index: 3 };
+    UnitRow { unit: UnitId(3), name, expertise: block().unit(0) }
+}
+
+fn condition(value: ForcingValue) -> Condition {
+    Condition { concept: concept(), recipe: recipe(), k: 50, rank: Rank::Bottom, value, positions: Positions::Last }
+}
+
+#[test]
+fn jobs_round_trip() {
+    let spec = JobSpec { model: model().name, recipe: recipe(), limit_per_class: 10, seed: u64::MAX, strict: true };
+    check::<wire::JobSpec, _>(spec);
+    let progress = Progress { tokens_done: 1, tokens_total: 2, sentences_done: 3, sentences_total: 4 };
+    let planned = Planned { shards: 1, concepts: 2, distinct_sentences: 3, listed_sentences: 4, workers: 5 };
+    for event in [
+        JobEvent::Planned(planned),
+        JobEvent::Progress(progress),
+        JobEvent::ConceptIndexed(indexed()),
+        JobEvent::ConceptFailed { concept: concept(), error: "no".into() },
+        JobEvent::ShardRetried { shard: ShardId(3), error: "gone".into() },
+        JobEvent::Ended { state: JobState::Cancelled, error: String::new() },
+    ] {
+        check::<wire::JobEvent, _>(event);
+    }
+    check::<wire::Job, _>(JobStatus {
+        id: JobId(9),
+        model: model().name,
+        state: JobState::Failed,
+        concepts: 3,
+        indexed: 1,
+        failed: 2,
+        progress,
+        error: "no".into(),
+    });
+}
+
+#[test]
+fn shards_round_trip() {
+    check::<wire::ShardSpec, _>(ShardSpec { job: JobId(1), shard: ShardId(2), model: model().hash, recipe: recipe() });
+    let scored = Scored { positives: 1, negatives: 2, findings: vec![finding()] };
+    for event in [
+        ShardEvent::Progress(Progress::default()),
+        ShardEvent::Block { concept: 1, block: block() },
+        ShardEvent::ConceptDone { concept: 1, outcome: Ok(scored) },
+        ShardEvent::ConceptDone { concept: 1, outcome: Err("no positive is left".into()) },
+    ] {
+        check::<wire::MineEvent, _>(event);
+    }
+}
+
+#[test]
+fn a_job_of_many_messages_is_put_together_again() {
+    let texts = |class: &str| (0..3000).map(|i| format!("{class} {i} {}", "long ".repeat(40))).collect::<Vec<_>>();
+    let job = Job::new(&[Concept { id: concept(), positive: texts("on"), negative: texts("off") }]).unwrap();
+    let parts: Vec<_> = job_parts(job.clone()).collect();
+    assert!(parts.len() > 4, "{}", parts.len());
+    assert!(parts.iter().all(|part| part.encoded_len() < 1 << 20));
+    let mut assembly = JobAssembly::default();
+    for part in parts {
+        assembly.take(part).unwrap();
+    }
+    assert_eq!(assembly.finish().unwrap(), job);
+}
+
+#[test]
+fn the_cluster_round_trips() {
+    check::<wire::RegisterRequest, _>(WorkerCard {
+        url: "http://127.0.0.1:1".into(),
+        software_version: "0.1.0".into(),
+        protocol_version: PROTOCOL_VERSION,
+        device: "cpu (2 threads)".into(),
+        precision: "bf16".into(),
+        memory_budget: 1 << 40,
+        model: model(),
+    });
+    check::<wire::GetStatusReply, _>(ClusterStatus {
+        software_version: "0.1.0".into(),
+        workers: vec![WorkerStatus {
+            id: WorkerId(1),
+            url: "http://127.0.0.1:1".into(),
+            device: "cpu".into(),
+            precision: "f32".into(),
+            model: "demo".into(),
+            software_version: "0.1.0".into(),
+            memory_budget: 5,
+            silent_millis: 12,
+        }],
+        models: vec![ModelStatus { model: model(), concepts: 2, workers: 1 }],
+        index_bytes: 77,
+    });
+}
+
+#[test]
+fn queries_round_trip() {
+    let of = ConceptRef { model: model().name, concept: concept(), recipe: recipe() };
+    check::<wire::ConceptRef, _>(of.clone());
+    for layers in [None, Some("*.mlp.*".to_owned())] {
+        let query = TopQuery { top: 50, layers, min_ap: Some(0.0), bottom: true };
+        assert_eq!(top_query(top_request(of.clone(), query.clone())).unwrap(), (of.clone(), query));
+    }
+    check::<wire::TopUnitsReply, _>(TopUnits { rows: vec![row()], matching: 9 });
+    check::<wire::show_unit_reply::Row, _>(UnitInConcept { concept: concept(), row: row() });
+    check::<wire::Experts, _>(Experts::Top(10));
+    check::<wire::Experts, _>(Experts::MinAp(0.0));
+    let layer = model().layers[0].clone();
+    check::<wire::layer_shares_reply::Row, _>(LayerShare { layer, experts: 1, max_ap: 0.5, mean_ap: 0.25 });
+    check::<wire::OverlapReply, _>(OverlapAnswer {
+        first_experts: 1,
+        second_experts: 2,
+        jaccard: 0.5,
+        correlation: -0.5,
+        shared: vec![(row(), row())],
+    });
+    let neighbour = Neighbour { concept: concept(), shared: 1, jaccard: 0.5, correlation: 0.1 };
+    check::<wire::nearest_reply::Row, _>(neighbour);
+    check::<wire::export_event::Header, _>(ExportHeader { model: model(), concept: indexed() });
+}
+
+#[test]
+fn generation_round_trips() {
+    let sampling = Sampling { temperature: 0.5, top_p: 0.9, top_k: 5, seed: 3, ..Sampling::default() };
+    let values = [ForcingValue::Mean, ForcingValue::P50, ForcingValue::P90, ForcingValue::Constant(-1.5)];
+    check::<wire::GenerateRequest, _>(GenerateRequest {
+        model: model().name,
+        prompt: "Once".into(),
+        conditions: values.into_iter().map(condition).collect(),
+        sampling,
+        samples: 2,
+    });
+    let forced = vec![ForcedUnit { unit: UnitId(5), value: 1.0 }, ForcedUnit { unit: UnitId(9), value: -2.0 }];
+    check::<wire::WorkerGenerateRequest, _>(ResolvedRequest {
+        model: model().hash,
+        prompt: "Once".into(),
+        interventions: vec![Intervention::new(Positions::Generated, forced)],
+        sampling,
+        samples: 1,
+    });
+    check::<wire::GenerateEvent, _>(GenerateEvent::Token { sample: 1, token: 2, text: "a".into() });
+    let coverage = Coverage { units: 1, layers: 2, positions: 3, writes: 4 };
+    let finished = Finished { reason: FinishReason::EndOfText, prompt_tokens: 5, generated_tokens: 6, coverage };
+    check::<wire::GenerateEvent, _>(GenerateEvent::Finished { sample: 0, finished });
+}
+
+#[test]
+fn malformed_messages_are_refused_by_field() {
+    fn refused<W, D: TryFrom<W, Error = BadField> + std::fmt::Debug>(message: W) -> &'static str {
+        D::try_from(message).unwrap_err().field
+    }
+    assert_eq!(refused::<_, Recipe>(wire::Recipe { pooling: 99, tokens: 1 }), "pooling");
+    assert_eq!(refused::<_, Recipe>(wire::Recipe::default()), "pooling");
+    assert_eq!(refused::<_, ConceptId>(wire::ConceptId::default()), "concept");
+    assert_eq!(refused::<_, ModelRecord>(wire::Model::default()), "layers");
+    assert_eq!(refused::<_, ModelRecord>(wire::Model { hash: vec![1], ..model().into() }), "hash");
+    assert_eq!(refused::<_, ExpertiseBlock>(wire::ExpertiseBlock { ap: vec![0.5], ..Default::default() }), "block");
+    assert_eq!(refused::<_, Sampling>(wire::Sampling::default()), "sampling");
+    assert_eq!(refused::<_, ShardEvent>(wire::MineEvent::default()), "event");
+    let lopsided = wire::Intervention { positions: 1, units: vec![1, 2], values: vec![1.0] };
+    assert_eq!(refused::<_, Intervention>(lopsided), "interventions");
+    let nan = wire::Intervention { positions: 1, units: vec![1], values: vec![f32::NAN] };
+    assert_eq!(refused::<_, Intervention>(nan), "interventions");
+    let part = wire::job_part::Concept { id: Some(concept().into()), positive: vec![0], negative: vec![] };
+    let part = wire::JobPart { part: Some(wire::job_part::Part::Concept(part)) };
+    assert!(JobAssembly::default().take(part).unwrap_err().to_string().contains("sentence 0 of 0"));
+    assert!(JobAssembly::default().finish().is_err());
+}

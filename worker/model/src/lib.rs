@@ -1,1 +1,45 @@
-//! Instrumented decoders: hooked forward passes, capture, intervention and generation on candle.
+//! Instrumented decoders on candle: hooked forward passes, capture, intervention and generation.
+//!
+//! Synchronous and single-owner: one thread drives a [`Model`] or an [`Engine`]; no tonic, no tokio here.
+//!
+//! - A new model family is a file under `family/` and a line in its `mod.rs`; what it is assembled from lies under
+//!   `parts/`, and what the parts run on a CPU under `kernels/` (other devices use candle's own operations).
+//! - A new pooling is a word in `lode_domain::pooling` and an arm in `kernels/pool.rs`.
+//! - Whatever looks at or changes a linear's output is a `Hook` (`hook.rs`): pooling (`responses.rs`) and forcing (`force.rs`).
+//! - Between matrix products everything is f32; [`Precision`] is that of weights and products.
+//!
+//! A sentence's responses are the same bits in any batch, and a sequence's tokens the same in any company: matrix
+//! products of a batch have one shape (`prepared.rs`) or at least two rows (`parts/linear.rs`), and every other sum runs
+//! in an order that depends on the row alone.
+
+mod cache;
+mod config;
+mod decoder;
+mod engine;
+mod error;
+mod family;
+mod force;
+mod hook;
+pub mod hub;
+mod kernels;
+mod model;
+mod options;
+mod parts;
+mod prepared;
+mod responses;
+mod rows;
+mod sampler;
+mod sequence;
+mod shards;
+mod stream;
+mod text;
+mod weights;
+
+pub use engine::Engine;
+pub use error::ModelError;
+pub use model::Model;
+pub use options::{BadOption, DeviceChoice, LoadOptions, Precision};
+pub use prepared::{BatchShape, Prepared, pack};
+pub use responses::Responses;
+pub use sequence::{SequenceId, SequenceRequest, StepEvent};
+pub use text::{Dropped, Encoded, Text};

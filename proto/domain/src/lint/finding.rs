@@ -98,7 +98,7 @@ impl FindingKind {
     pub fn severity(self) -> Severity {
         match self {
             Self::NothingLeft => Severity::Error,
-            Self::Imbalance | Self::Telltale | Self::Whitespace => Severity::Note,
+            Self::NearDuplicate | Self::Imbalance | Self::Telltale | Self::Whitespace => Severity::Note,
             _ => Severity::Warning,
         }
     }

@@ -29,6 +29,10 @@ pub struct Shard {
 /// A worker gets one shard; or two, if its concepts fall into groups that share no sentence: then cutting costs
 /// nothing, a crash loses half as much, and a worker that ends early can take another's second shard. More would only
 /// add overhead. Workers beyond the number of concepts get none.
+///
+/// Where concepts draw their negatives from one pool, every worker soon needs most of it, and whole concepts cannot be
+/// spread well: a [`PlanCost::makespan`] far above [`PlanCost::lower_bound`] says that [`split_by_sentences`] over all
+/// concepts would end sooner.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The shards, by worker, the dearer of a worker's two first.

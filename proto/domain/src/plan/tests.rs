@@ -147,8 +147,7 @@ fn impossible_input_is_refused() {
     assert!(plan(&job, &[1, 1], &[f64::NAN]).is_err());
 }
 
-/// As large as jobs get: 1,344 concepts of 1,700 sentences drawn from a common pool, on 64 workers. The time it takes
-/// is printed; the test only asserts that it is no matter of minutes.
+/// As large as jobs get: 1,344 concepts of 1,700 sentences drawn from a common pool, on 64 workers.
 #[test]
 fn large_jobs_are_planned_in_moments() {
     let mut state = 1u64;
@@ -173,6 +172,7 @@ fn large_jobs_are_planned_in_moments() {
     let start = std::time::Instant::now();
     let plan = plan(&job, &weights, &[1.0; 64]).unwrap();
     let took = start.elapsed();
-    eprintln!("planned in {took:?}: {:?}", plan.cost);
+    assert_eq!(plan.cost.distinct_sentences, sentences);
+    // 0.8 s when written; the limit allows for slow and busy machines, and still fails on another order of growth.
     assert!(took.as_secs() < 60, "{took:?}");
 }

@@ -1,0 +1,48 @@
+//! Generation requests: conditions are resolved in the index, then a worker gets the request.
+
+use std::sync::Arc;
+
+use futures::{Stream, StreamExt as _};
+use lode_domain::generation::{GenerateEvent, GenerateRequest, ResolvedRequest};
+use lode_index::Index;
+use lode_proto::Fault;
+
+use crate::{Coordinator, fault::of_index, queries};
+
+/// Hands a request to the least loaded worker that has the model.
+///
+/// # Errors
+/// If the model or a concept is unknown, a k does not fit, or there is no worker; later faults are in the stream.
+pub(crate) async fn generate(
+    coordinator: &Arc<Coordinator>,
+    request: GenerateRequest,
+) -> Result<impl Stream<Item = Result<GenerateEvent, Fault>> + Send + use<>, Fault> {
+    let (index, model) = (coordinator.index.clone(), request.model.clone());
+    let resolved = tokio::task::spawn_blocking(move || resolve(&index, request))
+        .await
+        .map_err(|error| Fault::internal(format!("resolving the conditions failed: {error}")))??;
+    let worker = coordinator
+        .registry
+        .least_loaded(resolved.model)
+        .ok_or_else(|| Fault::unavailable(format!("no worker has model `{model}` at the moment: start one")))?;
+    let guard = worker.count_request();
+    let events = worker.client.generate(resolved).await?;
+    Ok(events.map(move |event| {
+        let _counted = &guard;
+        event
+    }))
+}
+
+fn resolve(index: &Index, request: GenerateRequest) -> Result<ResolvedRequest, Fault> {
+    let model = index.model_named(&request.model).map_err(of_index)?;
+    let seed = request.sampling.seed;
+    let interventions =
+        request.conditions.iter().map(|condition| queries::intervention(index, &model, condition, seed));
+    Ok(ResolvedRequest {
+        model: model.hash,
+        interventions: interventions.collect::<Result<_, _>>()?,
+        prompt: request.prompt,
+        sampling: request.sampling,
+        samples: request.samples,
+    })
+}

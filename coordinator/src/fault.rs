@@ -1,0 +1,29 @@
+//! Which kind of fault an error of the coordinator's parts is.
+
+use lode_domain::{event::JobState, id::JobId};
+use lode_index::IndexError;
+use lode_proto::{Fault, FaultKind};
+
+/// Gives an index error its kind.
+pub(crate) fn of_index(error: IndexError) -> Fault {
+    let kind = match &error {
+        IndexError::UnknownModel { .. }
+        | IndexError::UnregisteredModel { .. }
+        | IndexError::UnknownConcept(_)
+        | IndexError::UnknownUnit { .. } => FaultKind::NotFound,
+        IndexError::NoSpace { .. } | IndexError::DiskFull { .. } => FaultKind::Exhausted,
+        IndexError::Corrupt { .. } => FaultKind::DataLoss,
+        _ => FaultKind::Internal,
+    };
+    Fault { kind, message: error.to_string() }
+}
+
+/// No such job.
+pub(crate) fn unknown_job(job: JobId) -> Fault {
+    Fault::not_found(format!("there is no {job}: a coordinator forgets its jobs when it restarts; see `lode jobs`"))
+}
+
+/// A job that has ended.
+pub(crate) fn ended_job(job: JobId, state: JobState) -> Fault {
+    Fault::precondition(format!("{job} is {state} already"))
+}

@@ -1,0 +1,178 @@
+//! Answers from the index. All of it is synchronous; the servers call it on blocking threads.
+
+use lode_domain::{
+    cluster::ModelStatus,
+    compare::{Experts, LayerShare, layer_shares, overlap},
+    concept::ConceptId,
+    expertise::{Column, ExpertiseBlock, Recipe, UnitExpertise},
+    id::ModelName,
+    intervention::{Condition, Intervention},
+    query::{
+        ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow,
+    },
+    ranking::resolve,
+    record::{ConceptKey, ModelRecord},
+    unit::{UnitId, UnitName, UnitSpace},
+};
+use lode_index::{Index, IndexError};
+use lode_proto::Fault;
+
+use crate::{fault::of_index, registry::Registry};
+
+/// Units in one message of an export.
+const EXPORT_UNITS: usize = 16_384;
+
+/// The model and the key of what a query is about.
+fn subject(index: &Index, of: &ConceptRef) -> Result<(ModelRecord, ConceptKey), Fault> {
+    let model = index.model_named(&of.model).map_err(of_index)?;
+    let key = ConceptKey { model: model.hash, concept: of.concept.clone(), recipe: of.recipe };
+    Ok((model, key))
+}
+
+fn space(model: &ModelRecord) -> Result<UnitSpace, Fault> {
+    model.unit_space().map_err(Fault::internal)
+}
+
+fn row(index: &Index, key: &ConceptKey, space: &UnitSpace, unit: UnitId) -> Result<UnitRow, Fault> {
+    Ok(UnitRow { unit, name: space.name(unit), expertise: index.unit(key, unit).map_err(of_index)? })
+}
+
+/// Models of the index, with their concepts and workers.
+pub(crate) fn models(index: &Index, registry: &Registry) -> Result<Vec<ModelStatus>, IndexError> {
+    let status = |model: ModelRecord| {
+        let concepts = index.concepts(model.hash)?.len() as u32;
+        let workers = registry.with_model(model.hash).len() as u32;
+        Ok(ModelStatus { model, concepts, workers })
+    };
+    index.models()?.into_iter().map(status).collect()
+}
+
+/// Concepts of a model.
+pub(crate) fn concepts(index: &Index, model: &ModelName) -> Result<Vec<IndexedConcept>, Fault> {
+    let model = index.model_named(model).map_err(of_index)?;
+    let indexed = |(key, header): (ConceptKey, _)| IndexedConcept { concept: key.concept, recipe: key.recipe, header };
+    Ok(index.concepts(model.hash).map_err(of_index)?.into_iter().map(indexed).collect())
+}
+
+/// Units of a concept by AP.
+pub(crate) fn top(index: &Index, of: &ConceptRef, query: &TopQuery) -> Result<TopUnits, Fault> {
+    let (model, key) = subject(index, of)?;
+    let space = space(&model)?;
+    let ap = index.column(&key, Column::Ap).map_err(of_index)?;
+    let (units, matching) = query.select(&space, &ap).map_err(Fault::invalid)?;
+    let rows = units.into_iter().map(|unit| row(index, &key, &space, unit)).collect::<Result<_, _>>()?;
+    Ok(TopUnits { rows, matching })
+}
+
+/// A unit in all concepts, by falling AP.
+pub(crate) fn show(
+    index: &Index,
+    model: &ModelName,
+    name: &UnitName,
+    recipe: Recipe,
+) -> Result<Vec<UnitInConcept>, Fault> {
+    let model = index.model_named(model).map_err(of_index)?;
+    let unit = space(&model)?.find(name).map_err(Fault::not_found)?;
+    let everywhere = index.unit_everywhere(model.hash, recipe, unit).map_err(of_index)?;
+    let shown = |(concept, expertise): (ConceptId, UnitExpertise)| UnitInConcept {
+        concept,
+        row: UnitRow { unit, name: name.clone(), expertise },
+    };
+    let mut rows: Vec<UnitInConcept> = everywhere.into_iter().map(shown).collect();
+    rows.sort_by(|a, b| b.row.expertise.ap.total_cmp(&a.row.expertise.ap).then_with(|| a.concept.cmp(&b.concept)));
+    Ok(rows)
+}
+
+/// Experts per layer.
+pub(crate) fn layers(index: &Index, of: &ConceptRef, experts: Experts) -> Result<Vec<LayerShare>, Fault> {
+    let (model, key) = subject(index, of)?;
+    let ap = index.column(&key, Column::Ap).map_err(of_index)?;
+    layer_shares(&space(&model)?, &ap, experts).map_err(Fault::invalid)
+}
+
+/// Two concepts compared.
+pub(crate) fn overlap_of(
+    index: &Index,
+    first: &ConceptRef,
+    second: &ConceptId,
+    experts: Experts,
+) -> Result<OverlapAnswer, Fault> {
+    let (model, first_key) = subject(index, first)?;
+    let second_key = ConceptKey { concept: second.clone(), ..first_key.clone() };
+    let space = space(&model)?;
+    let ap = |key| index.column(key, Column::Ap).map_err(of_index);
+    let found = overlap(&ap(&first_key)?, &ap(&second_key)?, experts).map_err(Fault::invalid)?;
+    let pair = |&unit| Ok((row(index, &first_key, &space, unit)?, row(index, &second_key, &space, unit)?));
+    Ok(OverlapAnswer {
+        first_experts: found.first,
+        second_experts: found.second,
+        jaccard: found.jaccard,
+        correlation: found.correlation,
+        shared: found.shared.iter().map(pair).collect::<Result<_, Fault>>()?,
+    })
+}
+
+/// The concepts that share most experts with one, most first; ties by correlation.
+pub(crate) fn nearest(index: &Index, of: &ConceptRef, experts: Experts, limit: u32) -> Result<Vec<Neighbour>, Fault> {
+    let (model, key) = subject(index, of)?;
+    let own = index.column(&key, Column::Ap).map_err(of_index)?;
+    let mut neighbours = Vec::new();
+    for (other, _) in index.concepts(model.hash).map_err(of_index)? {
+        if other.recipe != key.recipe || other.concept == key.concept {
+            continue;
+        }
+        let ap = index.column(&other, Column::Ap).map_err(of_index)?;
+        let found = overlap(&own, &ap, experts).map_err(Fault::invalid)?;
+        neighbours.push(Neighbour {
+            concept: other.concept,
+            shared: found.shared.len() as u32,
+            jaccard: found.jaccard,
+            correlation: found.correlation,
+        });
+    }
+    neighbours.sort_by(|a, b| {
+        let nearer = b.jaccard.total_cmp(&a.jaccard).then(b.correlation.total_cmp(&a.correlation));
+        nearer.then_with(|| a.concept.cmp(&b.concept))
+    });
+    neighbours.truncate(limit as usize);
+    Ok(neighbours)
+}
+
+/// An export: its header, and its blocks one after the other.
+pub(crate) fn export(
+    index: &Index,
+    of: &ConceptRef,
+) -> Result<(ExportHeader, impl Iterator<Item = ExpertiseBlock> + use<>), Fault> {
+    let (model, key) = subject(index, of)?;
+    let header = index.header(&key).map_err(of_index)?;
+    let columns: [Vec<f32>; 5] = {
+        let mut read = Vec::with_capacity(5);
+        for column in Column::ALL {
+            read.push(index.column(&key, column).map_err(of_index)?);
+        }
+        read.try_into().map_err(|_| Fault::internal("a column is missing"))?
+    };
+    let concept = IndexedConcept { concept: key.concept, recipe: key.recipe, header };
+    let units = columns[0].len();
+    let blocks = (0..units).step_by(EXPORT_UNITS).filter_map(move |start| {
+        let end = (start + EXPORT_UNITS).min(units);
+        ExpertiseBlock::from_columns(start as u32, std::array::from_fn(|c| columns[c][start..end].to_vec()))
+    });
+    Ok((ExportHeader { model, concept }, blocks))
+}
+
+/// The units and values that a condition stands for.
+pub(crate) fn intervention(
+    index: &Index,
+    model: &ModelRecord,
+    condition: &Condition,
+    seed: u64,
+) -> Result<Intervention, Fault> {
+    let key = ConceptKey { model: model.hash, concept: condition.concept.clone(), recipe: condition.recipe };
+    let ap = index.column(&key, Column::Ap).map_err(of_index)?;
+    let values = match Column::of(condition.value) {
+        Some(column) => Some(index.column(&key, column).map_err(of_index)?),
+        None => None,
+    };
+    resolve(condition, seed, &ap, values.as_deref()).map_err(Fault::invalid)
+}

@@ -1,0 +1,65 @@
+//! The gRPC service that workers register with.
+
+use std::sync::Arc;
+
+use lode_domain::{cluster::WorkerCard, id::WorkerId};
+use lode_index::IndexError;
+use lode_proto::{
+    Fault,
+    wire::{
+        DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest,
+        registry_server,
+    },
+};
+use tonic::{Request, Response, Status};
+
+use crate::{
+    Coordinator,
+    fault::of_index,
+    registry::{HEARTBEAT, other_model},
+};
+
+/// See [`registry_server::Registry`].
+pub(crate) struct Door {
+    coordinator: Arc<Coordinator>,
+}
+
+impl Door {
+    pub(crate) fn new(coordinator: Arc<Coordinator>) -> Self {
+        Self { coordinator }
+    }
+
+    /// A name stands for one model as long as the index lives: its concepts are found by it.
+    async fn admit(&self, card: WorkerCard) -> Result<WorkerId, Fault> {
+        let index = self.coordinator.index.clone();
+        let model = card.model.clone();
+        let recorded = tokio::task::spawn_blocking(move || match index.model_named(&model.name) {
+            Ok(known) if known.hash != model.hash => Err(other_model(&model.name, known.hash, model.hash)),
+            Ok(_) => Ok(()),
+            Err(IndexError::UnknownModel { .. }) => index.put_model(&model).map_err(of_index),
+            Err(error) => Err(of_index(error)),
+        });
+        recorded.await.map_err(|error| Fault::internal(format!("recording the model failed: {error}")))??;
+        self.coordinator.registry.register(card)
+    }
+}
+
+#[tonic::async_trait]
+impl registry_server::Registry for Door {
+    async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterReply>, Status> {
+        let card = WorkerCard::try_from(request.into_inner()).map_err(Fault::from)?;
+        let url = card.url.clone();
+        let worker = self.admit(card).await.inspect_err(|fault| tracing::warn!(url, %fault, "worker refused"))?;
+        Ok(Response::new(RegisterReply { worker: worker.0, heartbeat_millis: HEARTBEAT.as_millis() as u32 }))
+    }
+
+    async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatReply>, Status> {
+        let known = self.coordinator.registry.heartbeat(WorkerId(request.into_inner().worker));
+        Ok(Response::new(HeartbeatReply { known }))
+    }
+
+    async fn deregister(&self, request: Request<DeregisterRequest>) -> Result<Response<DeregisterReply>, Status> {
+        self.coordinator.registry.remove(WorkerId(request.into_inner().worker), "it said goodbye");
+        Ok(Response::new(DeregisterReply {}))
+    }
+}

@@ -1,0 +1,204 @@
+//! The gRPC service that clients speak to: unpack, ask, pack.
+
+use std::{pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt as _};
+use lode_domain::{
+    concept::ConceptId,
+    event::JobSpec,
+    generation::GenerateRequest,
+    id::{JobId, ModelName},
+    unit::UnitName,
+};
+use lode_index::Index;
+use lode_proto::{
+    Fault,
+    convert::{BadField, JobAssembly, query_experts, query_subject, top_query},
+    wire::{self, submit_job_request::Message},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{Coordinator, dispatch, fault::of_index, job_run, queries};
+
+/// See [`wire::lode_server::Lode`].
+pub(crate) struct Front {
+    coordinator: Arc<Coordinator>,
+    shutdown: CancellationToken,
+}
+
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Front {
+    pub(crate) fn new(coordinator: Arc<Coordinator>, shutdown: CancellationToken) -> Self {
+        Self { coordinator, shutdown }
+    }
+
+    /// Asks the index on a blocking thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Index) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Status> {
+        let index = self.coordinator.index.clone();
+        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
+        Ok(answer.map_err(|error| Fault::internal(format!("the query failed: {error}")))??)
+    }
+}
+
+/// A text field that the domain reads.
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Fault> {
+    text.parse().map_err(Fault::invalid)
+}
+
+fn bad(field: BadField) -> Status {
+    Fault::from(field).into()
+}
+
+#[tonic::async_trait]
+impl wire::lode_server::Lode for Front {
+    async fn submit_job(
+        &self,
+        request: Request<Streaming<wire::SubmitJobRequest>>,
+    ) -> Result<Response<wire::SubmitJobReply>, Status> {
+        let mut messages = request.into_inner();
+        let Some(wire::SubmitJobRequest { message: Some(Message::Spec(spec)) }) = messages.message().await? else {
+            return Err(Fault::invalid("the first message of a job must be its spec").into());
+        };
+        let spec = JobSpec::try_from(spec).map_err(bad)?;
+        let mut assembly = JobAssembly::default();
+        while let Some(message) = messages.message().await? {
+            let Some(Message::Part(part)) = message.message else {
+                return Err(Fault::invalid("after its spec a job has only parts").into());
+            };
+            assembly.take(part).map_err(bad)?;
+        }
+        let job = assembly.finish().map_err(bad)?;
+        let name = spec.model.clone();
+        let model = self.ask(move |index| index.model_named(&name).map_err(of_index)).await?;
+        if self.coordinator.registry.with_model(model.hash).is_empty() {
+            return Err(Fault::precondition(format!("no worker has model `{}`: start one first", spec.model)).into());
+        }
+        let handle = self.coordinator.jobs.open(spec, job.concepts.len() as u32);
+        tracing::info!(job = %handle.id, model = %handle.spec.model, concepts = job.concepts.len(), "job submitted");
+        tokio::spawn(job_run::run(self.coordinator.clone(), handle.clone(), job, model.hash));
+        Ok(Response::new(wire::SubmitJobReply { job: handle.id.0 }))
+    }
+
+    type WatchJobStream = Events<wire::JobEvent>;
+
+    async fn watch_job(
+        &self,
+        request: Request<wire::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let job = self.coordinator.jobs.get(JobId(request.into_inner().job))?;
+        let events = job.watch().map(|event| Ok(event.into()));
+        let until = self.shutdown.clone().cancelled_owned();
+        Ok(Response::new(Box::pin(events.take_until(until))))
+    }
+
+    async fn list_jobs(
+        &self,
+        _request: Request<wire::ListJobsRequest>,
+    ) -> Result<Response<wire::ListJobsReply>, Status> {
+        let jobs = self.coordinator.jobs.list().into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListJobsReply { jobs }))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<wire::CancelJobRequest>,
+    ) -> Result<Response<wire::CancelJobReply>, Status> {
+        let state = self.coordinator.jobs.cancel(JobId(request.into_inner().job))?;
+        Ok(Response::new(wire::CancelJobReply { state: wire::JobState::from(state).into() }))
+    }
+
+    async fn get_status(
+        &self,
+        _request: Request<wire::GetStatusRequest>,
+    ) -> Result<Response<wire::GetStatusReply>, Status> {
+        let coordinator = self.coordinator.clone();
+        let status = self.ask(move |_| coordinator.status().map_err(of_index)).await?;
+        Ok(Response::new(status.into()))
+    }
+
+    async fn list_concepts(
+        &self,
+        request: Request<wire::ListConceptsRequest>,
+    ) -> Result<Response<wire::ListConceptsReply>, Status> {
+        let model: ModelName = parse(&request.into_inner().model)?;
+        let concepts = self.ask(move |index| queries::concepts(index, &model)).await?;
+        let concepts = concepts.into_iter().map(Into::into).collect();
+        Ok(Response::new(wire::ListConceptsReply { concepts }))
+    }
+
+    async fn top_units(
+        &self,
+        request: Request<wire::TopUnitsRequest>,
+    ) -> Result<Response<wire::TopUnitsReply>, Status> {
+        let (of, query) = top_query(request.into_inner()).map_err(bad)?;
+        let top = self.ask(move |index| queries::top(index, &of, &query)).await?;
+        Ok(Response::new(top.into()))
+    }
+
+    async fn show_unit(
+        &self,
+        request: Request<wire::ShowUnitRequest>,
+    ) -> Result<Response<wire::ShowUnitReply>, Status> {
+        let request = request.into_inner();
+        let model: ModelName = parse(&request.model)?;
+        let unit: UnitName = parse(&request.unit)?;
+        let recipe = request.recipe.unwrap_or_default().try_into().map_err(bad)?;
+        let rows = self.ask(move |index| queries::show(index, &model, &unit, recipe)).await?;
+        Ok(Response::new(wire::ShowUnitReply { rows: rows.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn layer_shares(
+        &self,
+        request: Request<wire::LayerSharesRequest>,
+    ) -> Result<Response<wire::LayerSharesReply>, Status> {
+        let request = request.into_inner();
+        let of = query_subject(request.of).map_err(bad)?;
+        let experts = query_experts(request.experts).map_err(bad)?;
+        let rows = self.ask(move |index| queries::layers(index, &of, experts)).await?;
+        Ok(Response::new(wire::LayerSharesReply { rows: rows.into_iter().map(Into::into).collect() }))
+    }
+
+    async fn overlap(&self, request: Request<wire::OverlapRequest>) -> Result<Response<wire::OverlapReply>, Status> {
+        let request = request.into_inner();
+        let first = query_subject(request.first).map_err(bad)?;
+        let second = ConceptId::try_from(request.second.unwrap_or_default()).map_err(bad)?;
+        let experts = query_experts(request.experts).map_err(bad)?;
+        let answer = self.ask(move |index| queries::overlap_of(index, &first, &second, experts)).await?;
+        Ok(Response::new(answer.into()))
+    }
+
+    async fn nearest(&self, request: Request<wire::NearestRequest>) -> Result<Response<wire::NearestReply>, Status> {
+        let request = request.into_inner();
+        let of = query_subject(request.of).map_err(bad)?;
+        let experts = query_experts(request.experts).map_err(bad)?;
+        let rows = self.ask(move |index| queries::nearest(index, &of, experts, request.limit)).await?;
+        Ok(Response::new(wire::NearestReply { rows: rows.into_iter().map(Into::into).collect() }))
+    }
+
+    type ExportStream = Events<wire::ExportEvent>;
+
+    async fn export(&self, request: Request<wire::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
+        use wire::export_event::Event;
+        let of = query_subject(request.into_inner().of).map_err(bad)?;
+        let (header, blocks) = self.ask(move |index| queries::export(index, &of)).await?;
+        let events = std::iter::once(Event::Header(header.into())).chain(blocks.map(|b| Event::Block(b.into())));
+        let events = events.map(|event| Ok(wire::ExportEvent { event: Some(event) }));
+        Ok(Response::new(Box::pin(futures::stream::iter(events))))
+    }
+
+    type GenerateStream = Events<wire::GenerateEvent>;
+
+    async fn generate(
+        &self,
+        request: Request<wire::GenerateRequest>,
+    ) -> Result<Response<Self::GenerateStream>, Status> {
+        let request = GenerateRequest::try_from(request.into_inner()).map_err(bad)?;
+        let events = dispatch::generate(&self.coordinator, request).await?;
+        Ok(Response::new(Box::pin(events.map(|event| Ok(event?.into())))))
+    }
+}

@@ -1,0 +1,184 @@
+//! Attention inside segments of a packed batch: causal, grouped heads, keys from the batch itself or from a cache.
+
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use super::{
+    math::{dot, exp, vectorised},
+    rows::values,
+};
+
+/// A run of rows that attend to the same run of keys: a sentence, or the new tokens of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    /// First query row.
+    pub first_row: usize,
+    /// Number of query rows; the first stands at position `past`.
+    pub rows: usize,
+    /// Row of the key at position 0.
+    pub first_key: usize,
+    /// Positions before the first query row.
+    pub past: usize,
+    /// Keys at this position and after are never seen: what follows is padding.
+    pub visible: usize,
+}
+
+impl Segment {
+    /// How many keys query row `row` of the segment sees.
+    fn keys(&self, row: usize) -> usize {
+        (self.past + row + 1).min(self.visible)
+    }
+}
+
+/// How many heads there are, and how wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Heads {
+    /// Query heads.
+    pub query: usize,
+    /// Key and value heads; each serves `query / key` query heads.
+    pub key: usize,
+    /// Width of a head.
+    pub dim: usize,
+}
+
+/// softmax(q k^T / sqrt(dim)) v within each segment.
+///
+/// `q` `[row, query head * dim]`, `k` and `v` `[key row, key head * dim]`, result like `q`; rows in no segment are zero.
+/// A row's result depends on its query, on the keys it sees and on nothing else, bit for bit.
+pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, segments: &[Segment]) -> Result<Tensor> {
+    if q.device().is_cpu() {
+        q.apply_op3_no_bwd(k, v, &Attend { heads, segments })
+    } else {
+        composed(q, k, v, heads, segments)
+    }
+}
+
+struct Attend<'a> {
+    heads: Heads,
+    segments: &'a [Segment],
+}
+
+impl CustomOp3 for Attend<'_> {
+    fn name(&self) -> &'static str {
+        "attend"
+    }
+
+    fn cpu_fwd(
+        &self,
+        q: &CpuStorage,
+        q_layout: &Layout,
+        k: &CpuStorage,
+        k_layout: &Layout,
+        v: &CpuStorage,
+        v_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (q, k, v) = (values(q, q_layout)?, values(k, k_layout)?, values(v, v_layout)?);
+        let Heads { query, key, dim } = self.heads;
+        let key_width = key * dim;
+        let mut place = vec![None; q.len() / (query * dim)];
+        for segment in self.segments {
+            for row in 0..segment.rows {
+                place[segment.first_row + row] = Some((segment.first_key, segment.keys(row)));
+            }
+        }
+        let scale = 1.0 / (dim as f32).sqrt();
+        let mut out = vec![0.0f32; q.len()];
+        out.par_chunks_exact_mut(dim).zip(q.par_chunks_exact(dim)).enumerate().for_each_init(
+            Vec::new,
+            |scores, (i, (out, q))| {
+                let Some((first_key, keys)) = place[i / query] else { return };
+                let column = (i % query) / (query / key) * dim;
+                let rows = first_key * key_width..(first_key + keys) * key_width;
+                let (k, v) = (&k[rows.clone()], &v[rows]);
+                vectorised(|| attend_one(q, k, v, Columns { width: key_width, first: column }, scale, scores, out));
+            },
+        );
+        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+    }
+}
+
+/// The columns of one key head.
+#[derive(Clone, Copy)]
+struct Columns {
+    width: usize,
+    first: usize,
+}
+
+/// One query of one head over all keys it sees.
+#[inline(always)]
+fn attend_one(q: &[f32], k: &[f32], v: &[f32], head: Columns, scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
+    let columns = head.first..head.first + q.len();
+    scores.clear();
+    scores.extend(k.chunks_exact(head.width).map(|k| dot(q, &k[columns.clone()]) * scale));
+    let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));
+    for score in scores.iter_mut() {
+        *score = exp(*score - largest);
+    }
+    for (weight, v) in scores.iter().zip(v.chunks_exact(head.width)) {
+        for (out, v) in out.iter_mut().zip(&v[columns.clone()]) {
+            *out += weight * v;
+        }
+    }
+    let total: f32 = scores.iter().sum();
+    for out in out.iter_mut() {
+        *out /= total;
+    }
+}
+
+/// The same from the tensor library's operations, for devices without an own kernel.
+fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, segments: &[Segment]) -> Result<Tensor> {
+    let Heads { query, key, dim } = heads;
+    let device = q.device();
+    let scale = 1.0 / (dim as f64).sqrt();
+    let mut parts = Vec::with_capacity(segments.len() + 1);
+    let mut done = 0;
+    for segment in segments {
+        let (rows, keys) = (segment.rows, segment.keys(segment.rows - 1));
+        // [head, row, dim], keys and values repeated for the query heads they serve.
+        let q = q.narrow(0, segment.first_row, rows)?.reshape((rows, query, dim))?.transpose(0, 1)?.contiguous()?;
+        let repeated = |x: &Tensor| {
+            let x = x.narrow(0, segment.first_key, keys)?.reshape((keys, key, 1, dim))?;
+            let x = x.broadcast_as((keys, key, query / key, dim))?.reshape((keys, query, dim))?;
+            x.transpose(0, 1)?.contiguous()
+        };
+        let mask: Vec<f32> = (0..rows)
+            .flat_map(|row| (0..keys).map(move |key| if key < segment.keys(row) { 0.0 } else { f32::NEG_INFINITY }))
+            .collect();
+        let mask = Tensor::from_vec(mask, (1, rows, keys), device)?;
+        let scores = (q.matmul(&repeated(k)?.transpose(1, 2)?)? * scale)?.broadcast_add(&mask)?;
+        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+        let out = weights.matmul(&repeated(v)?)?.transpose(0, 1)?.reshape((rows, query * dim))?;
+        done = segment.first_row + rows;
+        parts.push(out);
+    }
+    let filler = q.dim(0)? - done;
+    if filler > 0 {
+        parts.push(Tensor::zeros((filler, query * dim), q.dtype(), device)?);
+    }
+    Tensor::cat(&parts, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn kernel_and_composed_operations_agree() {
+        let heads = Heads { query: 4, key: 2, dim: 24 };
+        let random = |rows: usize, width: usize| Tensor::randn(0f32, 1.0, (rows, width), &Device::Cpu).unwrap();
+        let (q, k, v) = (random(12, 96), random(20, 48), random(20, 48));
+        let segments = [
+            Segment { first_row: 0, rows: 5, first_key: 2, past: 0, visible: usize::MAX },
+            Segment { first_row: 5, rows: 4, first_key: 9, past: 0, visible: 2 },
+            Segment { first_row: 9, rows: 1, first_key: 12, past: 7, visible: usize::MAX },
+        ];
+        let kernel = attend(&q, &k, &v, heads, &segments).unwrap().to_vec2::<f32>().unwrap();
+        let library = composed(&q, &k, &v, heads, &segments).unwrap().to_vec2::<f32>().unwrap();
+        for (a, b) in kernel.iter().flatten().zip(library.iter().flatten()) {
+            assert!((a - b).abs() < 2e-6, "{a} {b}");
+        }
+        assert!(kernel[10].iter().chain(&kernel[11]).all(|&x| x == 0.0), "filler rows are zero");
+    }
+}

@@ -1,0 +1,86 @@
+//! `lode-worker`: one device of a Lode cluster.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use anyhow::Context as _;
+use bytesize::ByteSize;
+use clap::Parser;
+use lode_worker::{Config, DeviceChoice, LoadOptions, ModelSource, Precision};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+/// Mines shards and generates text on one device, for one coordinator.
+#[derive(Parser)]
+#[command(
+    name = "lode-worker",
+    version,
+    after_help = "Examples:
+  lode-worker --coordinator http://127.0.0.1:7400 --model demo=./models/demo
+  lode-worker --coordinator http://10.0.0.1:7400 --model gpt2=openai-community/gpt2 \\
+              --device cuda:1 --listen 0.0.0.0:7500 --advertise http://10.0.0.2:7500"
+)]
+struct Args {
+    /// URL of the coordinator.
+    #[arg(long, value_name = "URL", env = "LODE_COORDINATOR", default_value = "http://127.0.0.1:7400")]
+    coordinator: String,
+    /// The model: a name of your choice, and a folder in Hugging Face layout or a hub id.
+    #[arg(long, value_name = "NAME=PATH_OR_HUB_ID")]
+    model: ModelSource,
+    /// Where to compute: auto, cpu or cuda:N.
+    #[arg(long, default_value = "auto")]
+    device: DeviceChoice,
+    /// Float type of weights and matrix products: f32, bf16 or f16. Pooling and scores are always f32.
+    #[arg(long, default_value = "f32")]
+    dtype: Precision,
+    /// Pooled responses kept in memory; what is beyond goes to a temporary file.
+    #[arg(long, value_name = "SIZE", default_value = "16GiB")]
+    memory_budget: ByteSize,
+    /// Folder of that temporary file.
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    spill_dir: PathBuf,
+    /// Address to serve on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// URL under which the coordinator reaches this worker; needed when listening on 0.0.0.0.
+    #[arg(long, value_name = "URL")]
+    advertise: Option<String>,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+
+    let options = LoadOptions { device: args.device, precision: args.dtype };
+    let source = args.model.clone();
+    let model = tokio::task::spawn_blocking(move || lode_worker::load(&source, &options)).await??;
+    let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let config = Config {
+        coordinator: args.coordinator,
+        name: args.model.name,
+        memory_budget: args.memory_budget.as_u64(),
+        spill_dir: args.spill_dir,
+        advertise: args.advertise,
+        precision: args.dtype,
+    };
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    lode_worker::run(config, model, listener, shutdown).await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Ends the program in good order on Ctrl-C or SIGTERM.
+async fn stop_on_signal(shutdown: CancellationToken) {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => return tracing::error!(%error, "cannot listen for SIGTERM"),
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    tracing::info!("stopping");
+    shutdown.cancel();
+}

@@ -1,0 +1,102 @@
+//! The worker's place in the cluster: register, say every few seconds that it lives, register again when forgotten.
+
+use std::{sync::Mutex, time::Duration};
+
+use lode_domain::{cluster::WorkerCard, id::WorkerId};
+use lode_proto::{
+    Fault,
+    wire::{DeregisterRequest, HeartbeatRequest, RegisterRequest, registry_client::RegistryClient},
+};
+use tonic::transport::{Channel, Endpoint};
+
+use crate::RunError;
+
+/// The longest wait between two tries to reach the coordinator.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long one call may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// See the module.
+pub(crate) struct Registration {
+    url: String,
+    card: WorkerCard,
+    stub: RegistryClient<Channel>,
+    worker: Mutex<Option<WorkerId>>,
+}
+
+impl Registration {
+    pub(crate) fn new(url: String, card: WorkerCard) -> Result<Self, RunError> {
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| RunError::BadUrl { url: url.clone(), reason: error.to_string() })?
+            .connect_timeout(TIMEOUT)
+            .timeout(TIMEOUT)
+            .tcp_nodelay(true);
+        Ok(Self { url, card, stub: RegistryClient::new(endpoint.connect_lazy()), worker: Mutex::new(None) })
+    }
+
+    /// Keeps the worker registered; ends only if the coordinator refuses it.
+    pub(crate) async fn keep(&self) -> RunError {
+        loop {
+            let interval = match self.register().await {
+                Ok(interval) => interval,
+                Err(fault) => return RunError::Refused { url: self.url.clone(), fault },
+            };
+            while self.is_known().await {
+                tokio::time::sleep(interval).await;
+            }
+            tracing::warn!(coordinator = self.url, "the coordinator does not know this worker any more");
+        }
+    }
+
+    /// Registers, however long the coordinator is away; returns how often to say that the worker lives.
+    async fn register(&self) -> Result<Duration, Fault> {
+        let mut wait = Duration::from_millis(100);
+        loop {
+            let request = RegisterRequest::from(self.card.clone());
+            match self.stub.clone().register(request).await.map_err(Fault::from) {
+                Ok(reply) => {
+                    let reply = reply.into_inner();
+                    let worker = WorkerId(reply.worker);
+                    tracing::info!(%worker, coordinator = self.url, url = self.card.url, "registered");
+                    self.set(Some(worker));
+                    return Ok(Duration::from_millis(reply.heartbeat_millis.max(100).into()));
+                }
+                Err(fault) if fault.is_retryable() => {
+                    tracing::warn!(coordinator = self.url, %fault, "not registered yet; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                Err(fault) => return Err(fault),
+            }
+        }
+    }
+
+    /// False only when the coordinator answers that it does not know the worker: one that is away may come back.
+    async fn is_known(&self) -> bool {
+        let Some(worker) = self.get() else { return false };
+        match self.stub.clone().heartbeat(HeartbeatRequest { worker: worker.0 }).await {
+            Ok(reply) => reply.into_inner().known,
+            Err(status) => {
+                tracing::warn!(coordinator = self.url, fault = %Fault::from(status), "no answer to a heartbeat");
+                true
+            }
+        }
+    }
+
+    /// Tells the coordinator that no more work should come.
+    pub(crate) async fn say_goodbye(&self) {
+        let Some(worker) = self.get() else { return };
+        self.set(None);
+        if let Err(status) = self.stub.clone().deregister(DeregisterRequest { worker: worker.0 }).await {
+            tracing::warn!(fault = %Fault::from(status), "could not say goodbye");
+        }
+    }
+
+    fn get(&self) -> Option<WorkerId> {
+        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn set(&self, worker: Option<WorkerId>) {
+        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
+    }
+}

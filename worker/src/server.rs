@@ -1,0 +1,147 @@
+//! The gRPC service that the coordinator speaks to.
+
+use std::{path::PathBuf, pin::Pin, sync::Arc};
+
+use futures::{Stream, StreamExt as _};
+use lode_domain::{cluster::ShardSpec, generation::ResolvedRequest, id::ModelHash, job::Job};
+use lode_model::{Model, SequenceRequest};
+use lode_proto::{
+    Fault,
+    convert::{BadField, JobAssembly},
+    wire::{self, mine_request::Message, worker_server},
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+use tracing::Instrument as _;
+
+use crate::{
+    device::{Device, GenerateTask},
+    fault::of_model,
+    shard::{PreparedShard, prepare},
+};
+
+/// Events of a shard between the device and the stream; a full channel blocks the scoring thread.
+const IN_FLIGHT: usize = 16;
+/// Samples of one request at most.
+const MOST_SAMPLES: u32 = 1024;
+
+/// See [`worker_server::Worker`].
+pub(crate) struct Desk {
+    model: Arc<Model>,
+    device: Device,
+    memory_budget: u64,
+    spill_dir: PathBuf,
+    /// Ends open streams.
+    stop: CancellationToken,
+}
+
+type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Desk {
+    pub(crate) fn new(
+        model: Arc<Model>,
+        device: Device,
+        memory_budget: u64,
+        spill_dir: PathBuf,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { model, device, memory_budget, spill_dir, stop }
+    }
+
+    /// What is sent must be meant for this model.
+    fn check_model(&self, hash: ModelHash) -> Result<(), Fault> {
+        if hash == self.model.hash() {
+            return Ok(());
+        }
+        let (own, asked) = (self.model.hash().short(), hash.short());
+        Err(Fault::precondition(format!("this worker has model {own}, the request is for {asked}")))
+    }
+
+    /// Tokenises a shard on the threads that may block.
+    async fn prepare(&self, spec: ShardSpec, shard: Job) -> Result<PreparedShard, Fault> {
+        let (model, budget, dir) = (self.model.clone(), self.memory_budget, self.spill_dir.clone());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&model, spec, &shard, budget, &dir)).await;
+        prepared.map_err(|error| Fault::internal(format!("tokenising the shard failed: {error}")))?
+    }
+
+    /// The events as a stream that ends when the worker stops.
+    fn stream<D, W>(&self, events: mpsc::Receiver<Result<D, Fault>>) -> Response<Events<W>>
+    where
+        D: Send + 'static,
+        W: From<D> + Send + 'static,
+    {
+        let stopped = futures::stream::once(self.stop.clone().cancelled_owned())
+            .map(|()| Err(Fault::unavailable("the worker is shutting down").into()));
+        let events = ReceiverStream::new(events).map(|event| Ok(W::from(event?)));
+        // Whichever comes first; after the stop nothing more is read.
+        let ended = events.map(Some).chain(futures::stream::once(async { None }));
+        let both = futures::stream::select(ended, stopped.map(Some));
+        let until_end = both.take_while(|event| std::future::ready(event.is_some())).filter_map(std::future::ready);
+        Response::new(Box::pin(until_end))
+    }
+}
+
+fn bad(field: BadField) -> Status {
+    Fault::from(field).into()
+}
+
+#[tonic::async_trait]
+impl worker_server::Worker for Desk {
+    type MineStream = Events<wire::MineEvent>;
+
+    async fn mine(&self, request: Request<Streaming<wire::MineRequest>>) -> Result<Response<Self::MineStream>, Status> {
+        let mut messages = request.into_inner();
+        let Some(wire::MineRequest { message: Some(Message::Spec(spec)) }) = messages.message().await? else {
+            return Err(Fault::invalid("the first message of a shard must be its spec").into());
+        };
+        let spec = ShardSpec::try_from(spec).map_err(bad)?;
+        self.check_model(spec.model)?;
+        let mut assembly = JobAssembly::default();
+        while let Some(message) = messages.message().await? {
+            let Some(Message::Part(part)) = message.message else {
+                return Err(Fault::invalid("after its spec a shard has only parts").into());
+            };
+            assembly.take(part).map_err(bad)?;
+        }
+        let shard = assembly.finish().map_err(bad)?;
+        let span = tracing::info_span!("shard", job = %spec.job, shard = %spec.shard);
+        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+        async {
+            let prepared = self.prepare(spec, shard).await?;
+            self.device.mine(prepared, sender)
+        }
+        .instrument(span)
+        .await?;
+        Ok(self.stream(receiver))
+    }
+
+    type GenerateStream = Events<wire::GenerateEvent>;
+
+    async fn generate(
+        &self,
+        request: Request<wire::WorkerGenerateRequest>,
+    ) -> Result<Response<Self::GenerateStream>, Status> {
+        let request = ResolvedRequest::try_from(request.into_inner()).map_err(bad)?;
+        self.check_model(request.model)?;
+        if request.samples > MOST_SAMPLES {
+            let asked = request.samples;
+            return Err(Fault::invalid(format!("{asked} samples are asked for: at most {MOST_SAMPLES}")).into());
+        }
+        let prompt = self.model.text().encode_prompt(&request.prompt).map_err(of_model)?;
+        let interventions: Arc<[_]> = request.interventions.into();
+        let sequence = |sample| SequenceRequest {
+            prompt: prompt.clone(),
+            interventions: interventions.clone(),
+            sampling: request.sampling,
+            sample,
+        };
+        let sequences: Vec<_> = (0..request.samples).map(sequence).collect();
+        // A token each step, and the end.
+        let steps = (request.sampling.max_new_tokens as usize).min(self.model.context_len()) + 2;
+        let (events, receiver) = mpsc::channel(steps * sequences.len());
+        self.device.generate(GenerateTask { sequences, events })?;
+        Ok(self.stream(receiver))
+    }
+}
