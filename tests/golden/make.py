@@ -759,7 +759,9 @@ def compute(folder, name, case, config, seed):
             check_ap(t, pooled[how], y)
             write_csv(expected / f"{key}.{'masked' if how == 'max' else how}.csv", t)
         if case.get("responses"):
-            tensors = {"responses": torch.tensor(z), "labels": torch.tensor(y, dtype=torch.uint8)}
+            # AP once more as scikit-learn gives it, in float64: the csv has nine digits.
+            ap = torch.tensor(table.ap.to_numpy(), dtype=torch.float64)
+            tensors = {"responses": torch.tensor(z), "labels": torch.tensor(y, dtype=torch.uint8), "ap": ap}
             safetensors.torch.save_file(tensors, str(expected / f"{key}.responses.safetensors"))
         if case.get("compat"):
             write_csv(expected / f"{key}.compat.csv", compat(hooked, tok, index, group, concept, positive, negative))

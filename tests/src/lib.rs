@@ -1,1 +1,11 @@
-//! One harness that starts real clusters, and the tests that use it.
+//! One door for all end-to-end tests: a cluster of real processes, and the data that the tests run on.
+
+mod cluster;
+mod data;
+mod process;
+
+pub use self::{
+    cluster::{Cluster, lode},
+    data::{Case, demo_concepts, demo_model, golden_cases, repository, shared},
+    process::{Output, Program, binary},
+};

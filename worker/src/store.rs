@@ -152,7 +152,7 @@ mod tests {
     fn every_budget_gives_back_the_same_responses() {
         // 40,000 sentences make a block as small as it gets, so that 100 units are several blocks.
         let (units, sentences) = (100, 40_000);
-        for budget in [0, 6 << 20, u64::MAX] {
+        for budget in [0, 9 << 20, u64::MAX] {
             let store = filled(units, sentences, budget);
             assert!(store.blocks() > 1);
             assert_eq!(store.spill.is_some(), budget != u64::MAX);
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn memory_stays_within_the_budget() {
-        let budget = 6 << 20;
+        let budget = 9 << 20;
         let store = filled(100, 40_000, budget);
         let kept: usize = store.kept.iter().map(|block| block.len() * 4).sum();
         assert!(kept > 0 && kept as u64 <= budget, "{kept}");

@@ -1,4 +1,5 @@
 //! Loading: what is accepted, what is refused, and what the refusal says.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking, helpers included")]
 
 mod common;
 

@@ -21,7 +21,7 @@ pub fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 87.0);
     let shifted = x * std::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
-    let r = x - n * 0.693_359_375 + n * 2.121_944_4e-4;
+    let r = x - n * 0.693_359_4 + n * 2.121_944_4e-4;
     let mut p = 1.987_569_1e-4;
     for coefficient in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
         p = p * r + coefficient;
@@ -37,14 +37,14 @@ pub fn erfc(x: f32) -> f32 {
     let mut p = 0.170_872_77;
     for coefficient in [
         -0.822_152_23,
-        1.488_515_87,
-        -1.135_203_98,
+        1.488_515_9,
+        -1.135_204,
         0.278_868_07,
         -0.186_288_06,
         0.096_784_18,
         0.374_091_96,
-        1.000_023_68,
-        -1.265_512_23,
+        1.000_023_7,
+        -1.265_512_2,
     ] {
         p = p * t + coefficient;
     }
@@ -115,12 +115,12 @@ mod tests {
 
     #[test]
     fn erfc_is_within_its_bound() {
-        // Beyond 5 the difference from 1 is lost in f64 too.
         for step in 0..5000 {
             let x = step as f32 / 1000.0;
             let exact = 1.0 - candle_core::cpu::erf::erf_f64(f64::from(x));
             let error = (f64::from(erfc(x)) - exact).abs();
-            assert!(error < 3e-7 && error < 1e-5 * exact, "erfc({x}) is off by {error:e}");
+            // The difference from 1 is itself only known to f64's rounding.
+            assert!(error < 3e-7 && error < 1e-5 * exact + 2e-16, "erfc({x}) is off by {error:e}");
         }
         assert!(erfc(40.0) < 1e-30);
     }

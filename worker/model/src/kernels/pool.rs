@@ -17,11 +17,11 @@ pub(crate) fn pool(pooling: Pooling, activations: &Tensor, counted: &[u32], pool
     };
     let activations = values(storage, layout)?;
     let width = pooled.len();
-    let rows = counted.iter().map(|&position| &activations[position as usize * width..][..width]);
+    let mut rows = counted.iter().map(|&position| &activations[position as usize * width..][..width]);
     vectorised(|| match pooling {
         Pooling::Max => max(rows, pooled),
         Pooling::Mean => mean(rows, pooled),
-        Pooling::Last => rows.last().into_iter().for_each(|row| pooled.copy_from_slice(row)),
+        Pooling::Last => rows.next_back().into_iter().for_each(|row| pooled.copy_from_slice(row)),
     });
     Ok(())
 }

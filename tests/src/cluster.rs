@@ -1,0 +1,132 @@
+//! A cluster of real processes on free ports, in a folder that goes when the test ends.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+use crate::process::{Output, Program, binary};
+
+/// A coordinator and its workers.
+pub struct Cluster {
+    folder: TempDir,
+    port: u16,
+    /// The coordinator, while it runs.
+    pub coordinator: Option<Program>,
+    /// The workers that were started, the killed ones too.
+    pub workers: Vec<Program>,
+}
+
+impl Cluster {
+    /// Starts a coordinator and `workers` workers with `model` under the name `m`, and waits until all are registered.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub fn start(workers: usize, model: &Path) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut cluster = Self { folder, port: free_port(), coordinator: None, workers: Vec::new() };
+        cluster.start_coordinator();
+        for _ in 0..workers {
+            cluster.start_worker(model);
+        }
+        cluster
+    }
+
+    /// The folder of the index and the logs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where the index is.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
+    /// The coordinator's URL.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// The coordinator's arguments.
+    pub fn coordinator_args(&self) -> Vec<String> {
+        let data_dir = self.data_dir().display().to_string();
+        vec!["--data-dir".into(), data_dir, "--grpc".into(), format!("127.0.0.1:{}", self.port)]
+    }
+
+    /// Starts the coordinator, or starts it again: same folder, same port.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_coordinator(&mut self) {
+        let mut command = Command::new(binary("lode-coordinator"));
+        command.args(self.coordinator_args());
+        self.start_coordinator_as(command);
+    }
+
+    /// Starts the coordinator by a command of the test's own.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_coordinator_as(&mut self, command: Command) {
+        let mut coordinator = Program::spawn("lode-coordinator", self.folder(), command);
+        coordinator.wait_for("serving");
+        self.coordinator = Some(coordinator);
+    }
+
+    /// kill -9 to the coordinator.
+    pub fn kill_coordinator(&mut self) {
+        if let Some(mut coordinator) = self.coordinator.take() {
+            coordinator.kill();
+        }
+    }
+
+    /// Starts one more worker and waits until it is registered.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_worker(&mut self, model: &Path) {
+        let mut worker = Program::start("lode-worker", self.folder(), self.worker_args(model));
+        worker.wait_for("registered worker");
+        self.workers.push(worker);
+    }
+
+    /// A worker's arguments.
+    pub fn worker_args(&self, model: &Path) -> Vec<String> {
+        let model = format!("m={}", model.display());
+        ["--coordinator", &self.url(), "--model", &model, "--device", "cpu"].map(str::to_owned).to_vec()
+    }
+
+    /// Runs `lode` against this cluster.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn lode(&self, args: &[&str]) -> Output {
+        let url = self.url();
+        lode(&[&["--coordinator", &url], args].concat())
+    }
+}
+
+/// Runs `lode` to its end.
+///
+/// # Panics
+/// If it does not start.
+pub fn lode(args: &[&str]) -> Output {
+    let output = Command::new(binary("lode"))
+        .args(args)
+        .env_remove("LODE_COORDINATOR")
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .output()
+        .expect("lode starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("lode writes UTF-8");
+    Output { status: output.status, stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("it has an address").port()
+}
