@@ -32,7 +32,7 @@ fn concepts_come_back_to_the_bit_and_survive_reopening() {
     let (dir, index) = new_index();
     let football = key("sense/football");
     let findings = vec![Finding { kind: FindingKind::Duplicate, count: 2, example: "a b".into() }];
-    let header = ConceptHeader { findings, sentences_hash: "ab12".into(), limit_per_class: 1000, ..header(1) };
+    let header = ConceptHeader { findings, limit_per_class: 1000, ..header(1) };
     let mut staging = index.stage(&football).unwrap();
     staging.write(&range(1, 0, UNITS)).unwrap();
     staging.commit(&header).unwrap();

@@ -31,7 +31,7 @@ fn shards_are_the_same_model_with_the_same_hash() {
     let sharded = tiny::folder(&tiny::llama(), 5);
     fs::remove_file(sharded.path().join("model.safetensors")).unwrap();
     let mut map = serde_json::Map::new();
-    let mut shards = vec![HashMap::new(), HashMap::new()];
+    let mut shards = [HashMap::new(), HashMap::new()];
     for (i, (name, tensor)) in tiny::tensors(&tiny::llama(), 5).into_iter().enumerate() {
         map.insert(name.clone(), json!(format!("model-{}.safetensors", i % 2)));
         shards[i % 2].insert(name, tensor);

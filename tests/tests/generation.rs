@@ -1,0 +1,89 @@
+//! do(c,k) through a real cluster: the same seed gives the same text, what was forced is counted, requests do not disturb
+//! each other.
+
+use lode_tests::{Cluster, demo_concepts, demo_model};
+use serde_json::Value;
+
+fn cluster() -> Cluster {
+    let cluster = Cluster::start(1, &demo_model());
+    let file = |path: &str| demo_concepts().join(path).display().to_string();
+    cluster.lode(&["mine", "--model", "m", &file("gender/woman.json"), &file("gender/man.json")]).ok();
+    cluster
+}
+
+/// Samples as `lode --format json` gives them.
+fn generate(cluster: &Cluster, args: &[&str]) -> Vec<Value> {
+    let ask = ["--format", "json", "generate", "--model", "m", "--prompt", "Yesterday", "--max-new-tokens", "12"];
+    let said = cluster.lode(&[&ask[..], args].concat()).ok();
+    let samples: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"));
+    samples.as_array().unwrap().clone()
+}
+
+fn texts(samples: &[Value]) -> Vec<String> {
+    samples.iter().map(|sample| sample["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_seed_gives_the_same_text_alone_and_in_company() {
+    let cluster = cluster();
+    let with = |seed: &str, num: &str| texts(&generate(&cluster, &["--seed", seed, "--num", num]));
+    let four = with("7", "4");
+    assert_eq!(four, with("7", "4"));
+    assert_eq!(four[..1], with("7", "1"), "a sample does not depend on how many there are");
+    assert_ne!(four, with("8", "4"));
+    assert_ne!(four[0], four[1], "every sample draws from a stream of its own");
+    // Many requests at once share batches; each gives what it gives alone.
+    let conditioned = |seed: &str| {
+        texts(&generate(&cluster, &["--seed", seed, "--num", "2", "--concept", "gender/woman", "--k", "20"]))
+    };
+    let alone: Vec<_> = ["1", "2", "3", "4"].map(conditioned).into_iter().collect();
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let running: Vec<_> =
+            ["1", "2", "3", "4"].map(|seed| scope.spawn(move || conditioned(seed))).into_iter().collect();
+        running.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    assert_eq!(alone, together);
+    let greedy = |seed: &str| texts(&generate(&cluster, &["--temperature", "0", "--seed", seed]));
+    assert_eq!(greedy("1"), greedy("2"));
+}
+
+#[test]
+fn the_reply_counts_what_was_forced() {
+    let cluster = cluster();
+    let coverage = |args: &[&str]| {
+        let sample = generate(&cluster, args).remove(0);
+        let number = |name: &str| sample[name].as_u64().unwrap_or_else(|| panic!("{name}: {sample}"));
+        let (prompt, generated) = (number("prompt_tokens"), number("generated_tokens"));
+        (number("units_forced"), number("positions_forced"), number("values_forced"), prompt, generated)
+    };
+    let (units, positions, values, ..) = coverage(&[]);
+    assert_eq!((units, positions, values), (0, 0, 0));
+    let condition = ["--concept", "gender/woman", "--k", "30"];
+    // The last token that was drawn is never run, so it has no position to force.
+    let (units, positions, values, prompt, generated) = coverage(&condition);
+    assert_eq!((units, positions), (30, prompt + generated - 1));
+    assert_eq!(values, 30 * positions);
+    let (_, positions, _, _, generated) = coverage(&[&condition[..], &["--positions", "generated"]].concat());
+    assert_eq!(positions, generated - 1);
+    let (_, positions, _, _, generated) = coverage(&[&condition[..], &["--positions", "last"]].concat());
+    assert_eq!(positions, generated);
+    // Two concepts together: units of either, each once.
+    let (both, ..) = coverage(&["--concept", "gender/woman:30", "--concept", "gender/man:30"]);
+    assert!((31..=60).contains(&both), "{both}");
+}
+
+#[test]
+fn conditions_change_the_text_as_asked() {
+    let cluster = cluster();
+    let say = |args: &[&str]| texts(&generate(&cluster, &[&["--seed", "3", "--num", "8"], args].concat()));
+    let plain = say(&[]);
+    let forced = say(&["--concept", "gender/woman", "--k", "50"]);
+    assert_ne!(plain, forced);
+    for flags in [["--rank", "bottom"], ["--rank", "random"], ["--value", "zero"], ["--value", "p90"], ["--value", "5"]]
+    {
+        assert_ne!(forced, say(&[&["--concept", "gender/woman", "--k", "50"], &flags[..]].concat()), "{flags:?}");
+    }
+    // A last condition on the same units wins: the first is as if it were not there.
+    let twice = ["--concept", "gender/man:6912", "--concept", "gender/woman:6912"];
+    assert_eq!(say(&twice), say(&["--concept", "gender/woman:6912"]));
+}
