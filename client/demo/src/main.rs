@@ -4,7 +4,7 @@ mod print;
 
 use std::{env, num::NonZeroUsize, path::PathBuf, process};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use lode_demo::{
     checkpoint, concepts,
@@ -146,8 +146,8 @@ fn train(args: &TrainArgs) -> Result<()> {
     if env::var_os(POOL_SIZE).is_none() {
         let program = env::current_exe().context("cannot find this program to start it again")?;
         let status = process::Command::new(program).args(env::args_os().skip(1)).env(POOL_SIZE, "1").status()?;
-        ensure!(status.success(), "training ended with {status}");
-        return Ok(());
+        // it has said what went wrong, if anything did
+        process::exit(status.code().unwrap_or(1));
     }
     let corpus = Corpus::generate(args.text.seed, args.text.size())?;
     let texts: Vec<String> = corpus.train.iter().map(|document| document.text()).collect();
