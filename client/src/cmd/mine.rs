@@ -1,0 +1,125 @@
+//! `lode mine`: concepts in, expertise into the index.
+
+use std::{path::PathBuf, time::Instant};
+
+use lode_client::{Client, concepts};
+use lode_domain::{event::JobSpec, id::JobId, job::Job, lint::Severity, selection::Selection};
+
+use super::{
+    findings::{lint_all, refusals},
+    follow::{Interrupt, follow},
+    session::on_workers,
+};
+use crate::{
+    args::{Global, ModelArg, RecipeArgs},
+    output::{Report, note, print},
+};
+
+/// Score every unit of a model for the given concepts
+///
+/// Every distinct sentence runs once, however many concepts share it. Each concept enters the index whole or not at all;
+/// mining it again replaces it. Ctrl-C cancels the job; what was indexed before stays.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lode mine --model gpt2 concepts/
+  lode mine --model gpt2 concepts/sense/bank.json pool.jsonl --limit-per-class 500 --detach
+  lode --embedded --data-dir ./index mine --model gpt2=./gpt2 concepts/")]
+pub(crate) struct Args {
+    /// The model: its name in the cluster; with --embedded NAME=PATH_OR_HUB_ID.
+    #[arg(long, value_name = "NAME")]
+    model: ModelArg,
+    /// Concept files (.json), labelled pools (.jsonl) or folders of concepts.
+    #[arg(required = true, value_name = "CONCEPTS")]
+    concepts: Vec<PathBuf>,
+    #[command(flatten)]
+    recipe: RecipeArgs,
+    /// At most this many sentences of each class, drawn by --seed.
+    #[arg(long, value_name = "N", default_value_t = Selection::default().limit_per_class)]
+    limit_per_class: u32,
+    /// Seed of the draw; the draw does not depend on the order of the sentences.
+    #[arg(long, value_name = "S", default_value_t = Selection::default().seed)]
+    seed: u64,
+    /// Refuse concepts with empty, too long or repeated sentences, or sentences in both classes.
+    #[arg(long)]
+    strict: bool,
+    /// Submit the job and do not wait for its end.
+    #[arg(long)]
+    detach: bool,
+}
+
+pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
+    if args.detach && global.embedded {
+        anyhow::bail!("--detach needs a cluster that goes on when the command ends: leave --embedded out");
+    }
+    let recipe = args.recipe.resolve()?;
+    let (limit_per_class, seed) = (args.limit_per_class, args.seed);
+    let job = job(&args.concepts, &Selection { limit_per_class, seed }, args.strict)?;
+    if global.embedded && global.data_dir.is_none() {
+        note("the index is temporary and goes away with this command: add --data-dir DIR to keep it");
+    }
+    let spec = JobSpec { model: args.model.name().clone(), recipe, limit_per_class, seed, strict: args.strict };
+    let detach = args.detach;
+    on_workers(global, &args.model, async move |client| {
+        let started = Instant::now();
+        let id = client.submit_job(spec, job).await?;
+        if detach {
+            return print(&detached(id), global.format());
+        }
+        attached(&client, id, started, global).await
+    })
+    .await
+}
+
+async fn attached(client: &Client, job: JobId, started: Instant, global: &Global) -> anyhow::Result<()> {
+    let outcome = follow(client, job, Interrupt::CancelJob).await?;
+    print(&outcome.report(Some(started.elapsed())), global.format())?;
+    outcome.conclude()
+}
+
+fn detached(job: JobId) -> Report {
+    Report::default().fact("job", job.to_string()).remark(format!("follow it with `lode watch {job}`"))
+}
+
+/// Reads the concepts and refuses what cannot be mined, before anything is sent.
+fn job(paths: &[PathBuf], selection: &Selection, strict: bool) -> anyhow::Result<Job> {
+    let linted = lint_all(concepts::read(paths, selection)?, None);
+    let refused = refusals(&linted, strict);
+    if !refused.is_empty() {
+        anyhow::bail!("nothing was mined; these concepts cannot be:\n  {}", refused.join("\n  "));
+    }
+    let warned =
+        linted.iter().filter(|one| one.findings.iter().any(|finding| finding.severity() == Severity::Warning)).count();
+    if warned > 0 {
+        note(format_args!("{warned} of {} concepts have warnings; `lode lint` shows them", linted.len()));
+    }
+    let concepts: Vec<_> = linted.into_iter().map(|one| one.from.concept).collect();
+    Ok(Job::new(&concepts)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sentences: &str, strict: bool) -> Result<Job, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.json");
+        std::fs::write(&path, format!(r#"{{"concept": "x", "group": "g", "sentences": {sentences}}}"#)).unwrap();
+        job(&[path], &Selection::default(), strict).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn strict_names_file_kind_and_example() {
+        let sentences = r#"{"positive": ["both", "a"], "negative": ["both", "b", "b"]}"#;
+        assert_eq!(check(sentences, false).unwrap().concepts.len(), 1);
+        let message = check(sentences, true).unwrap_err();
+        for part in ["x.json: concept `g/x`: duplicate", "both-classes", "\"both\""] {
+            assert!(message.contains(part), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_class_of_empty_sentences_is_refused_in_any_case() {
+        let message = check(r#"{"positive": ["", " "], "negative": ["b"]}"#, false).unwrap_err();
+        assert!(message.contains("nothing-left"), "{message}");
+    }
+}

@@ -1,0 +1,166 @@
+//! The samples of a generation request, as they come.
+
+use std::time::Instant;
+
+use futures::StreamExt as _;
+use lode_client::Events;
+use lode_domain::generation::{FinishReason, Finished, GenerateEvent, GenerateRequest};
+
+use crate::output::{Format, Report, Table, note, print, thousands, write};
+
+/// Samples under way.
+pub(super) struct Samples {
+    prompt: String,
+    format: Format,
+    conditioned: bool,
+    started: Instant,
+    samples: Vec<Sample>,
+}
+
+#[derive(Default)]
+struct Sample {
+    text: String,
+    finished: Option<Finished>,
+}
+
+impl Samples {
+    pub(super) fn new(request: &GenerateRequest, format: Format) -> Self {
+        Self {
+            prompt: request.prompt.clone(),
+            format,
+            conditioned: !request.conditions.is_empty(),
+            started: Instant::now(),
+            samples: (0..request.samples).map(|_| Sample::default()).collect(),
+        }
+    }
+
+    /// Writes the samples: one for people token by token, several each as it completes, for programs all at the end.
+    pub(super) async fn collect(mut self, mut events: Events<GenerateEvent>) -> anyhow::Result<()> {
+        if self.streams() {
+            write(&self.prompt)?;
+        }
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                signal = tokio::signal::ctrl_c() => {
+                    signal?;
+                    if self.streams() {
+                        write("\n")?;
+                    }
+                    anyhow::bail!("interrupted");
+                }
+            };
+            match event.transpose()? {
+                Some(event) => self.take(event)?,
+                None => break,
+            }
+        }
+        if self.samples.iter().any(|sample| sample.finished.is_none()) {
+            anyhow::bail!("the cluster ended the stream before the text was complete: try again");
+        }
+        if self.format != Format::Table {
+            print(&self.report(), self.format)?;
+        }
+        note(self.summary());
+        if self.finished().any(|finished| finished.reason == FinishReason::NotFinite) {
+            anyhow::bail!("the forced values drove the model out of its numbers: force fewer units, or smaller values");
+        }
+        Ok(())
+    }
+
+    fn streams(&self) -> bool {
+        self.format == Format::Table && self.samples.len() == 1
+    }
+
+    fn take(&mut self, event: GenerateEvent) -> anyhow::Result<()> {
+        let streams = self.streams();
+        let number = match event {
+            GenerateEvent::Token { sample, .. } | GenerateEvent::Finished { sample, .. } => sample as usize,
+        };
+        let sample =
+            self.samples.get_mut(number).ok_or_else(|| anyhow::anyhow!("the cluster sent a sample too many"))?;
+        match event {
+            GenerateEvent::Token { text, .. } => {
+                if streams {
+                    write(&text)?;
+                }
+                sample.text.push_str(&text);
+            }
+            GenerateEvent::Finished { finished, .. } => {
+                sample.finished = Some(finished);
+                if streams {
+                    write("\n")?;
+                } else if self.format == Format::Table {
+                    write(&format!("[{}] {}{}\n", number + 1, self.prompt, sample.text))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finished(&self) -> impl Iterator<Item = &Finished> {
+        self.samples.iter().filter_map(|sample| sample.finished.as_ref())
+    }
+
+    fn report(&self) -> Report {
+        let columns = [
+            "sample",
+            "prompt",
+            "text",
+            "finish_reason",
+            "prompt_tokens",
+            "generated_tokens",
+            "forced_units",
+            "forced_layers",
+            "forced_positions",
+            "forced_writes",
+        ];
+        let mut table = Table::new("samples", &columns);
+        for (number, sample) in (1u32..).zip(&self.samples) {
+            let Some(finished) = sample.finished else { continue };
+            let coverage = finished.coverage;
+            table.push(vec![
+                number.into(),
+                self.prompt.clone().into(),
+                sample.text.clone().into(),
+                reason(finished.reason).into(),
+                finished.prompt_tokens.into(),
+                finished.generated_tokens.into(),
+                coverage.units.into(),
+                coverage.layers.into(),
+                coverage.positions.into(),
+                coverage.writes.into(),
+            ]);
+        }
+        Report::of(table)
+    }
+
+    /// What was forced, and how fast.
+    fn summary(&self) -> String {
+        let most = |count: fn(&Finished) -> u32| self.finished().map(count).max().unwrap_or(0);
+        let sum = |count: fn(&Finished) -> u64| thousands(self.finished().map(count).sum());
+        let forced = if self.conditioned {
+            format!(
+                "forced {} units in {} layers at {} token positions ({} values written)",
+                most(|finished| finished.coverage.units),
+                most(|finished| finished.coverage.layers),
+                sum(|finished| finished.coverage.positions.into()),
+                sum(|finished| finished.coverage.writes)
+            )
+        } else {
+            "nothing forced".to_owned()
+        };
+        let tokens: u64 = self.finished().map(|finished| u64::from(finished.generated_tokens)).sum();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let rate = tokens as f64 / seconds.max(1e-9);
+        format!("{forced}; {tokens} tokens in {seconds:.2} s, {rate:.0} tokens/s")
+    }
+}
+
+fn reason(reason: FinishReason) -> &'static str {
+    match reason {
+        FinishReason::Length => "length",
+        FinishReason::EndOfText => "end-of-text",
+        FinishReason::NotFinite => "not-finite",
+    }
+}

@@ -1,0 +1,49 @@
+//! `lode units`: questions about single units and layers.
+
+mod layers;
+mod show;
+mod top;
+
+use clap::Subcommand;
+use lode_domain::query::UnitRow;
+
+use crate::{args::Global, output::Cell};
+
+/// Questions about units.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the units with the highest AP for a concept
+    Top(top::Args),
+    /// Show what one unit is worth in every concept
+    Show(show::Args),
+    /// Show how a concept's experts spread over layers and kinds of layers
+    Layers(layers::Args),
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Top(args) => top::run(global, args).await,
+        Command::Show(args) => show::run(global, args).await,
+        Command::Layers(args) => layers::run(global, args).await,
+    }
+}
+
+/// Columns of [`unit_cells`].
+const UNIT_COLUMNS: [&str; 9] =
+    ["unit", "ap", "on_mean", "on_p50", "on_p90", "off_mean", "=layer", "=index", "=number"];
+
+/// A unit with its expertise.
+fn unit_cells(row: &UnitRow) -> Vec<Cell> {
+    let expertise = row.expertise;
+    vec![
+        row.name.to_string().into(),
+        expertise.ap.into(),
+        expertise.on_mean.into(),
+        expertise.on_p50.into(),
+        expertise.on_p90.into(),
+        expertise.off_mean.into(),
+        row.name.layer.to_string().into(),
+        row.name.index.into(),
+        row.unit.0.into(),
+    ]
+}

@@ -1,0 +1,72 @@
+//! `lode up`: an embedded cluster that stays.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use lode_client::embedded::{Config, Embedded};
+use lode_worker::ModelSource;
+
+use super::session::load;
+use crate::{
+    args::Global,
+    output::{note, write},
+};
+
+/// Start an embedded cluster as a server, until Ctrl-C
+///
+/// A coordinator and workers in one process. Further workers on other machines can join it with `lode-worker
+/// --coordinator URL`. Writes the URL to stdout once all workers are ready.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  lode up --model gpt2=./models/gpt2
+  lode up --model gpt2=openai-community/gpt2 --workers 2 --grpc 0.0.0.0:7400 --data-dir /var/lib/lode")]
+pub(crate) struct Args {
+    /// The model: a name of your choice, and a folder in Hugging Face layout or a hub id.
+    #[arg(long, value_name = "NAME=PATH_OR_HUB_ID")]
+    model: ModelSource,
+    /// Address to serve gRPC on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
+    grpc: SocketAddr,
+}
+
+pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
+    let workers = load(global, &args.model).await?;
+    let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
+    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc };
+    let mut cluster = Embedded::start(config, Some(workers)).await?;
+    write(&format!("{}\n", cluster.url()))?;
+    note(next_steps(global, &args.model, cluster.url(), &data_dir));
+    tokio::select! {
+        error = cluster.broken() => {
+            // The other parts still get to end in good order.
+            let _ = cluster.stop().await;
+            return Err(error.into());
+        }
+        signal = stop_signal() => signal?,
+    }
+    note("stopping");
+    Ok(cluster.stop().await?)
+}
+
+fn next_steps(global: &Global, model: &ModelSource, url: &str, data_dir: &std::path::Path) -> String {
+    let (name, workers) = (&model.name, global.workers.unwrap_or(1));
+    let at = if url == "http://127.0.0.1:7400" { String::new() } else { format!(" --coordinator {url}") };
+    format!(
+        "serving {name} with {workers} worker{} at {url}, index in {}; Ctrl-C stops
+
+next, in another terminal:
+  lode{at} mine --model {name} CONCEPTS
+  lode{at} units top --model {name} --concept GROUP/NAME
+  lode{at} generate --model {name} --prompt 'Once upon a time' --concept GROUP/NAME --k 50",
+        if workers == 1 { "" } else { "s" },
+        data_dir.display()
+    )
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+async fn stop_signal() -> std::io::Result<()> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        signal = tokio::signal::ctrl_c() => signal,
+        _ = terminate.recv() => Ok(()),
+    }
+}

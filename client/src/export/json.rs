@@ -1,0 +1,89 @@
+//! A header and the rows, one a line.
+
+use std::io::{BufWriter, Write};
+
+use lode_domain::lint::Finding;
+use serde::Serialize;
+
+use super::{Expertise, Row};
+
+#[derive(Serialize)]
+struct Header<'e> {
+    model: &'e str,
+    model_hash: String,
+    family: &'e str,
+    concept: &'e str,
+    group: &'e str,
+    pooling: String,
+    tokens: String,
+    positives: u32,
+    negatives: u32,
+    findings: &'e [Finding],
+    dtype: &'e str,
+    limit_per_class: u32,
+    seed: u64,
+    units: usize,
+}
+
+#[derive(Serialize)]
+struct RowFields {
+    ap: f32,
+    off_mean: f32,
+    on_p50: f32,
+    on_p90: f32,
+    layer: String,
+    unit: u32,
+    uuid: u32,
+    on_mean: f32,
+}
+
+/// Writes header and rows.
+pub(crate) fn write(expertise: &Expertise, to: impl Write) -> anyhow::Result<()> {
+    let mut to = BufWriter::new(to);
+    let header = serde_json::to_string_pretty(&header(expertise))?;
+    // The rows go into the header's object, one a line: a reader that goes line by line finds them.
+    let open = header.strip_suffix("\n}").unwrap_or(&header);
+    write!(to, "{open},\n  \"rows\": [")?;
+    for row in expertise.rows() {
+        to.write_all(if row.uuid == 0 { b"\n    " } else { b",\n    " })?;
+        to.write_all(serde_json::to_string(&fields(&row))?.as_bytes())?;
+    }
+    to.write_all(b"\n  ]\n}\n")?;
+    to.flush()?;
+    Ok(())
+}
+
+fn header(expertise: &Expertise) -> Header<'_> {
+    let (model, indexed) = (&expertise.header.model, &expertise.header.concept);
+    let header = &indexed.header;
+    Header {
+        model: model.name.as_str(),
+        model_hash: model.hash.to_string(),
+        family: &model.family,
+        concept: indexed.concept.name(),
+        group: indexed.concept.group(),
+        pooling: indexed.recipe.pooling.to_string(),
+        tokens: indexed.recipe.tokens.to_string(),
+        positives: header.positives,
+        negatives: header.negatives,
+        findings: &header.findings,
+        dtype: &header.precision,
+        limit_per_class: header.limit_per_class,
+        seed: header.seed,
+        units: expertise.len(),
+    }
+}
+
+fn fields(row: &Row<'_>) -> RowFields {
+    let values = row.expertise;
+    RowFields {
+        ap: values.ap,
+        off_mean: values.off_mean,
+        on_p50: values.on_p50,
+        on_p90: values.on_p90,
+        layer: row.layer(),
+        unit: row.unit,
+        uuid: row.uuid,
+        on_mean: values.on_mean,
+    }
+}

@@ -1,0 +1,123 @@
+//! Progress on stderr: bars on a terminal, a plain line now and then elsewhere.
+
+use std::{
+    io::{self, IsTerminal as _},
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use lode_domain::event::Progress;
+use tracing_subscriber::fmt::MakeWriter;
+
+use crate::output::{note, thousands};
+
+/// How often a plain line is said where there is no terminal.
+const PLAIN_EVERY: Duration = Duration::from_secs(10);
+
+/// All bars of the program; lines said in between are written above them.
+pub(crate) fn bars() -> &'static MultiProgress {
+    static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+    &BARS
+}
+
+/// Runs `work` under a spinner that says `what`, and says how long it took.
+pub(crate) async fn spinner<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let started = Instant::now();
+    let bar = bars().add(ProgressBar::new_spinner().with_message(what.to_owned()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    let done = work.await;
+    bar.finish_and_clear();
+    bars().remove(&bar);
+    note(format!("{what}: {:.1} s", started.elapsed().as_secs_f64()));
+    done
+}
+
+/// How far a mining job is.
+pub(crate) struct Mining {
+    bar: ProgressBar,
+    concepts: u32,
+    settled: u32,
+    started: Instant,
+    said: Instant,
+}
+
+impl Mining {
+    /// A bar for a job of `concepts` concepts.
+    pub(crate) fn start(concepts: u32) -> Self {
+        let bar = bars().add(ProgressBar::new(0).with_prefix("mining"));
+        let template = "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} tokens  {rate}  {left}  {msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            let rate = |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                let _ = write!(w, "{} tokens/s", thousands(state.per_sec() as u64));
+            };
+            let left = |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
+                let _ = write!(w, "{} left", indicatif::HumanDuration(state.eta()));
+            };
+            bar.set_style(style.with_key("rate", rate).with_key("left", left).progress_chars("━╸─"));
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        let now = Instant::now();
+        let mining = Self { bar, concepts, settled: 0, started: now, said: now };
+        mining.tell_concepts();
+        mining
+    }
+
+    /// Forward passes went on.
+    pub(crate) fn tokens(&mut self, progress: &Progress) {
+        self.bar.set_length(progress.tokens_total);
+        self.bar.set_position(progress.tokens_done);
+        if !io::stderr().is_terminal() && self.said.elapsed() >= PLAIN_EVERY {
+            self.said = Instant::now();
+            let (done, total) = (progress.tokens_done, progress.tokens_total);
+            let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
+            let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
+            note(format!(
+                "mining: {}/{} tokens, {} tokens/s, {left:.0} s left, concepts {}/{}",
+                thousands(done),
+                thousands(total),
+                thousands(rate as u64),
+                self.settled,
+                self.concepts
+            ));
+        }
+    }
+
+    /// A concept was indexed, or failed for good.
+    pub(crate) fn concept(&mut self) {
+        self.settled += 1;
+        self.tell_concepts();
+    }
+
+    fn tell_concepts(&self) {
+        self.bar.set_message(format!("concepts {}/{}", self.settled, self.concepts));
+    }
+}
+
+impl Drop for Mining {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        bars().remove(&self.bar);
+    }
+}
+
+/// Log lines, written above the bars.
+pub(crate) struct LogWriter;
+
+impl io::Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        bars().suspend(|| io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
+impl MakeWriter<'_> for LogWriter {
+    type Writer = Self;
+
+    fn make_writer(&self) -> Self {
+        Self
+    }
+}
