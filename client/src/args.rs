@@ -29,14 +29,18 @@ use crate::{cmd, output::Format};
         well its response tells them apart (average precision); keeps the scores in an index; and generates text with \
         the best units forced, so that it shows the concept.\n\n\
         Commands speak to a running cluster (--coordinator), or bring one of their own (--embedded).",
-    after_help = "Examples:
-  lode lint concepts/                                                  what is wrong with a concept set
+    after_help = "Examples, with a server:
+  lode up --model gpt2=./gpt2
+  lode lint concepts/
+  lode mine --model gpt2 concepts/
+  lode units top --model gpt2 --concept sense/bank
+  lode generate --model gpt2 --prompt 'I saw' --concept sense/bank --k 50
+
+The same without one:
   lode --embedded --data-dir ./index mine --model gpt2=./gpt2 concepts/
   lode --embedded --data-dir ./index units top --model gpt2 --concept sense/bank
-  lode --embedded --data-dir ./index generate --model gpt2=./gpt2 --prompt 'I saw' --concept sense/bank --k 50
 
-  lode up --model gpt2=./gpt2                                          the same, as a server:
-  lode mine --model gpt2 concepts/"
+`lode COMMAND --help` has examples of each."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -77,8 +81,9 @@ pub(crate) struct Global {
     /// Embedded: pooled responses kept in memory; more go to a temporary file [default: 16GiB].
     #[arg(long, global = true, value_name = "SIZE", help_heading = "Cluster")]
     pub(crate) memory_budget: Option<ByteSize>,
-    /// How answers are written to stdout [default: table; for export: csv].
-    #[arg(long, global = true, value_enum, hide_possible_values = true, value_name = "table|json|csv")]
+    /// How answers are written to stdout: table, json or csv; exports: csv, parquet or json [default: table; exports:
+    /// csv].
+    #[arg(long, global = true, value_enum, hide_possible_values = true)]
     pub(crate) format: Option<Format>,
 }
 
@@ -107,36 +112,22 @@ impl Global {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// See the whole path at work on the bundled model and concepts
     Demo(cmd::demo::Args),
-    /// Start an embedded cluster as a server, until Ctrl-C
     Up(cmd::up::Args),
-    /// Say what is wrong with a concept set, before paying for it
     Lint(cmd::lint::Args),
-    /// Score every unit of a model for the given concepts
     Mine(cmd::mine::Args),
-    /// List the jobs since the coordinator started
     Jobs(cmd::jobs::Args),
-    /// Follow a job to its end
     Watch(cmd::watch::Args),
-    /// Stop a job; what it has indexed stays
     Cancel(cmd::cancel::Args),
-    /// Show the workers and models of the cluster
     Status(cmd::status::Args),
-    /// List the concepts that were mined in a model
     Concepts(cmd::concepts::Args),
     /// Ask the index about units
     #[command(subcommand)]
     Units(cmd::units::Command),
-    /// Compare the experts of two concepts
     Overlap(cmd::overlap::Args),
-    /// Find the concepts whose experts are most like those of one
     Nearest(cmd::nearest::Args),
-    /// Write the expertise of all units in a concept to a file
     Export(cmd::export::Args),
-    /// Continue a text, with the experts of concepts forced
     Generate(cmd::generate::Args),
-    /// Write a completion script for a shell to stdout
     Completions(cmd::completions::Args),
 }
 

@@ -6,7 +6,7 @@ mod export;
 mod output;
 mod progress;
 
-use std::process::ExitCode;
+use std::{io::IsTerminal as _, process::ExitCode};
 
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
@@ -18,7 +18,8 @@ fn main() -> ExitCode {
     // A server tells what it does; a command only what goes wrong.
     let default_level = if matches!(args.command, Command::Up(_)) { "info" } else { "warn" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| default_level.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(progress::LogWriter).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(progress::LogWriter).init();
 
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -21,15 +21,16 @@ pub(crate) fn bars() -> &'static MultiProgress {
     &BARS
 }
 
-/// Runs `work` under a spinner that says `what`, and says how long it took.
+/// Runs `work` under a spinner that says `what`.
 pub(crate) async fn spinner<T>(what: &str, work: impl Future<Output = T>) -> T {
-    let started = Instant::now();
+    if !io::stderr().is_terminal() {
+        note(what);
+    }
     let bar = bars().add(ProgressBar::new_spinner().with_message(what.to_owned()));
     bar.enable_steady_tick(Duration::from_millis(100));
     let done = work.await;
     bar.finish_and_clear();
     bars().remove(&bar);
-    note(format!("{what}: {:.1} s", started.elapsed().as_secs_f64()));
     done
 }
 
@@ -58,6 +59,9 @@ impl Mining {
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         let now = Instant::now();
+        if !io::stderr().is_terminal() {
+            note(format_args!("mining {concepts} concepts"));
+        }
         let mining = Self { bar, concepts, settled: 0, started: now, said: now };
         mining.tell_concepts();
         mining

@@ -54,7 +54,7 @@ fn the_reply_counts_what_was_forced() {
         let sample = generate(&cluster, args).remove(0);
         let number = |name: &str| sample[name].as_u64().unwrap_or_else(|| panic!("{name}: {sample}"));
         let (prompt, generated) = (number("prompt_tokens"), number("generated_tokens"));
-        (number("units_forced"), number("positions_forced"), number("values_forced"), prompt, generated)
+        (number("forced_units"), number("forced_positions"), number("forced_writes"), prompt, generated)
     };
     let (units, positions, values, ..) = coverage(&[]);
     assert_eq!((units, positions, values), (0, 0, 0));

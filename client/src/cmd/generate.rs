@@ -66,7 +66,7 @@ struct SamplingArgs {
     #[arg(long, value_name = "N", default_value_t = Sampling::default().max_new_tokens, help_heading = "Sampling")]
     max_new_tokens: u32,
     /// Softmax temperature; 0 takes the most probable token.
-    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, help_heading = "Sampling")]
+    #[arg(long, value_name = "T", default_value_t = Sampling::default().temperature, allow_negative_numbers = true, help_heading = "Sampling")]
     temperature: f32,
     /// Draw from the smallest set of tokens whose probability reaches this.
     #[arg(long, value_name = "P", default_value_t = Sampling::default().top_p, help_heading = "Sampling")]

@@ -27,8 +27,11 @@ pub(super) async fn on_index<T>(
     if !global.embedded {
         return work(remote(global, model).await?).await;
     }
-    if global.data_dir.is_none() {
-        bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is");
+    match &global.data_dir {
+        None => bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is"),
+        // Opening would make an empty index where only a name was mistyped.
+        Some(folder) if !folder.is_dir() => bail!("there is no index at {}: no such folder", folder.display()),
+        Some(_) => {}
     }
     within(Embedded::start(config(global), None).await?, work).await
 }

@@ -10,10 +10,13 @@ use super::report::{Cell, Readers, Report, Table};
 /// A rule under the header and nothing else: rows can be selected and copied.
 const STYLE: TableStyle = TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
 
+/// Columns of a table that goes into a file or a pipe.
+const FILE_WIDTH: u16 = 150;
+
 /// Facts, then tables, then the remark.
 pub(super) fn render(report: &Report) -> String {
     let mut text = String::new();
-    let width = report.facts.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let width = report.facts.iter().map(|(name, _)| label(name).len()).max().unwrap_or(0);
     for (name, cell) in &report.facts {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{:width$}  {}", label(name), shown(cell));
@@ -42,6 +45,9 @@ pub(super) fn render(report: &Report) -> String {
 fn render_table(table: &Table) -> String {
     let mut drawn = comfy_table::Table::new();
     drawn.load_style(STYLE).set_content_arrangement(ContentArrangement::Dynamic);
+    if !drawn.is_tty() {
+        drawn.set_width(FILE_WIDTH);
+    }
     let places = table.places(Readers::Programs);
     drawn.set_header(places.iter().map(|&place| label(table.columns[place].name)));
     for row in &table.rows {
@@ -51,14 +57,14 @@ fn render_table(table: &Table) -> String {
         let cells = table.rows.iter().map(|row| &row[places[number]]);
         let numeric = cells.into_iter().all(|cell| !matches!(cell, Cell::Text(_) | Cell::Findings(_)));
         column.set_cell_alignment(if numeric { CellAlignment::Right } else { CellAlignment::Left });
-        column.set_padding((u16::from(number > 0), 1));
+        column.set_padding((0, 1));
     }
     drawn.trim_fmt()
 }
 
-/// A field's name for people.
+/// A field's name for people, who are shown units of bytes beside the value.
 fn label(name: &str) -> String {
-    name.replace('_', " ")
+    name.strip_suffix("_bytes").unwrap_or(name).replace('_', " ")
 }
 
 fn shown(cell: &Cell) -> String {
@@ -106,12 +112,12 @@ mod tests {
         units.push(vec!["h.10[12]".into(), 12.25f32.into(), "#".into()]);
         let report = Report::of(units).fact("index_bytes", Cell::Bytes(2048)).remark("2 of 9 units");
         let expected = "\
-index bytes  2.0 KiB
+index  2.0 KiB
 
-unit       on mean  bar
-────────────────────────
-h.0[1]      0.5000  ##
-h.10[12]   12.2500  #
+unit      on mean  bar
+───────────────────────
+h.0[1]     0.5000  ##
+h.10[12]  12.2500  #
 
 2 of 9 units
 ";

@@ -12,11 +12,8 @@ use crate::{args::Global, output::Cell};
 /// Questions about units.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the units with the highest AP for a concept
     Top(top::Args),
-    /// Show what one unit is worth in every concept
     Show(show::Args),
-    /// Show how a concept's experts spread over layers and kinds of layers
     Layers(layers::Args),
 }
 
