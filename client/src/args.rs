@@ -112,6 +112,7 @@ impl Global {
 /// Every command.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    #[command(about = "See the whole path at work on the bundled model and concepts")]
     Demo(cmd::demo::Args),
     Up(cmd::up::Args),
     Lint(cmd::lint::Args),

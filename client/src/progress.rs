@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use lode_domain::event::Progress;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -47,15 +47,16 @@ impl Mining {
     /// A bar for a job of `concepts` concepts.
     pub(crate) fn start(concepts: u32) -> Self {
         let bar = bars().add(ProgressBar::new(0).with_prefix("mining"));
-        let template = "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} tokens  {rate}  {left}  {msg}";
+        let template = "{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len} tokens{pace}, {msg} concepts";
         if let Ok(style) = ProgressStyle::with_template(template) {
-            let rate = |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-                let _ = write!(w, "{} tokens/s", thousands(state.per_sec() as u64));
+            let pace = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+                if state.pos() > 0 {
+                    let (rate, left) = (thousands(state.per_sec() as u64), state.eta().as_secs());
+                    // A line that cannot be written is not worth an error.
+                    let _ = write!(to, ", {rate}/s, {} left", duration(left));
+                }
             };
-            let left = |state: &indicatif::ProgressState, w: &mut dyn std::fmt::Write| {
-                let _ = write!(w, "{} left", indicatif::HumanDuration(state.eta()));
-            };
-            bar.set_style(style.with_key("rate", rate).with_key("left", left).progress_chars("━╸─"));
+            bar.set_style(style.with_key("pace", pace).progress_chars("━╸─"));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
         let now = Instant::now();
@@ -75,15 +76,10 @@ impl Mining {
             self.said = Instant::now();
             let (done, total) = (progress.tokens_done, progress.tokens_total);
             let rate = done as f64 / self.started.elapsed().as_secs_f64().max(1e-9);
-            let left = total.saturating_sub(done) as f64 / rate.max(1e-9);
-            note(format!(
-                "mining: {}/{} tokens, {} tokens/s, {left:.0} s left, concepts {}/{}",
-                thousands(done),
-                thousands(total),
-                thousands(rate as u64),
-                self.settled,
-                self.concepts
-            ));
+            let left = duration((total.saturating_sub(done) as f64 / rate.max(1e-9)) as u64);
+            let (done, total, rate) = (thousands(done), thousands(total), thousands(rate as u64));
+            let (settled, concepts) = (self.settled, self.concepts);
+            note(format_args!("mining: {done}/{total} tokens, {rate}/s, {left} left, {settled}/{concepts} concepts"));
         }
     }
 
@@ -94,7 +90,16 @@ impl Mining {
     }
 
     fn tell_concepts(&self) {
-        self.bar.set_message(format!("concepts {}/{}", self.settled, self.concepts));
+        self.bar.set_message(format!("{}/{}", self.settled, self.concepts));
+    }
+}
+
+/// `42 s`, `3 min 20 s`, `2 h 5 min`.
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
     }
 }
 
@@ -123,5 +128,15 @@ impl MakeWriter<'_> for LogWriter {
 
     fn make_writer(&self) -> Self {
         Self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!([0, 59, 200, 7500].map(duration), ["0 s", "59 s", "3 min 20 s", "2 h 5 min"]);
     }
 }

@@ -1,5 +1,7 @@
 //! What `lode` says of itself.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::process::Command;
 
 fn lode(args: &[&str]) -> (bool, String) {

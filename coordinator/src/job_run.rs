@@ -16,6 +16,7 @@ use lode_domain::{
 };
 use lode_proto::Fault;
 use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Coordinator,
@@ -49,7 +50,8 @@ struct Ended {
 
 /// Mines a job to its end; everything that happens is told to `handle`.
 pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, job: Job, model: ModelHash) {
-    let run = JobRun { coordinator, handle: handle.clone(), model, progress: Arc::default() };
+    let stop = handle.cancel.child_token();
+    let run = JobRun { coordinator, handle: handle.clone(), model, progress: Arc::default(), stop };
     let error = match run.mine(job).await {
         Ok(()) => String::new(),
         Err(fault) => fault.message,
@@ -79,13 +81,23 @@ struct JobRun {
     model: ModelHash,
     /// The latest of every shard.
     progress: Arc<Mutex<BTreeMap<ShardId, Progress>>>,
+    /// Ends the shards' streams: when the job is cancelled, and when it cannot go on.
+    stop: CancellationToken,
 }
 
 impl JobRun {
     async fn mine(&self, job: Job) -> Result<(), Fault> {
         let Some(job) = self.refuse_strict(job) else { return Ok(()) };
-        let mut queue = self.divide(&job)?;
+        let queue = self.divide(&job)?;
         let mut running: JoinSet<Ended> = JoinSet::new();
+        let mined = self.work_off(queue, &mut running).await;
+        // What still runs ends at once; a concept that is being committed is told before the job's end.
+        self.stop.cancel();
+        while running.join_next().await.is_some() {}
+        mined
+    }
+
+    async fn work_off(&self, mut queue: VecDeque<Task>, running: &mut JoinSet<Ended>) -> Result<(), Fault> {
         let mut busy: Vec<WorkerId> = Vec::new();
         let mut changes = self.coordinator.registry.changes();
         loop {
@@ -102,7 +114,6 @@ impl JobRun {
                 return Ok(());
             }
             tokio::select! {
-                // Dropping the set ends the streams, which tells the workers.
                 () = self.handle.cancel.cancelled() => return Ok(()),
                 Some(ended) = running.join_next() => {
                     let ended = ended.map_err(|error| Fault::internal(format!("a shard's task failed: {error}")))?;
@@ -173,6 +184,7 @@ impl JobRun {
         let spec =
             ShardSpec { job: self.handle.id, shard: task.shard, model: self.model, recipe: self.handle.spec.recipe };
         let (handle, progress, shard) = (self.handle.clone(), self.progress.clone(), task.shard);
+        let stop = self.stop.clone();
         let tell_progress = move |now| {
             let mut shards = progress.lock().unwrap_or_else(PoisonError::into_inner);
             shards.insert(shard, now);
@@ -194,7 +206,11 @@ impl JobRun {
                 }
                 Ok::<_, Fault>(())
             };
-            let broken = streamed.await.err();
+            // A dropped stream tells the worker.
+            let broken = match stop.run_until_cancelled(streamed).await {
+                Some(streamed) => streamed.err(),
+                None => Some(Fault::cancelled("the job ended")),
+            };
             drop(sender);
             let taken = intake.await.unwrap_or_else(|error| Taken {
                 fault: Some(Fault::internal(format!("the index thread failed: {error}"))),

@@ -28,6 +28,9 @@ use tokio_util::sync::CancellationToken;
 pub use self::config::Config;
 use self::{job::Jobs, registry::Registry};
 
+/// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
+const MESSAGE_BYTES: usize = 64 << 20;
+
 /// How long streams may go on after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -84,7 +87,8 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LodeServer<server::Front>>().await;
-    let front = LodeServer::new(server::Front::new(coordinator.clone(), shutdown.clone()));
+    let front = LodeServer::new(server::Front::new(coordinator.clone(), shutdown.clone()))
+        .max_decoding_message_size(MESSAGE_BYTES);
     let workers = RegistryServer::new(registry_server::Door::new(coordinator.clone()));
     let serve = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))

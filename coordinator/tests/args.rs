@@ -1,5 +1,7 @@
 //! What `lode-coordinator` says to people who start it.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::process::Command;
 
 fn coordinator(args: &[&str]) -> (bool, String) {

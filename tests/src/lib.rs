@@ -2,10 +2,12 @@
 
 mod cluster;
 mod data;
+mod hub;
 mod process;
 
 pub use self::{
     cluster::{Cluster, lode},
     data::{Case, demo_concepts, demo_model, golden_cases, repository, shared},
+    hub::Hub,
     process::{Output, Program, binary},
 };

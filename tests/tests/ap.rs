@@ -1,5 +1,7 @@
 //! Average precision on golden responses is scikit-learn's.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use lode_domain::score::{Labels, Scorer};
 use lode_tests::{Case, golden_cases};
 use safetensors::{SafeTensors, tensor::TensorView};

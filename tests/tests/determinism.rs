@@ -1,5 +1,7 @@
 //! The same sentences and concepts give the same bytes, whatever the order and however many workers.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::path::{Path, PathBuf};
 
 use lode_tests::{Cluster, demo_concepts, demo_model, lode};

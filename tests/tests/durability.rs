@@ -1,5 +1,7 @@
 //! kill -9 and a full disk lose nothing that was acknowledged, and leave no half of anything.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::{
     collections::BTreeMap,
     process::Command,

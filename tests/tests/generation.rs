@@ -1,6 +1,8 @@
 //! do(c,k) through a real cluster: the same seed gives the same text, what was forced is counted, requests do not disturb
 //! each other.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use lode_tests::{Cluster, demo_concepts, demo_model};
 use serde_json::Value;
 

@@ -1,6 +1,9 @@
 //! Mined expertise is PyTorch's and scikit-learn's: every golden case through the whole path, from the concept file to
 //! the exported csv.
 
+#![allow(clippy::print_stdout, reason = "the differences are what one wants to see with --no-capture")]
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::{collections::BTreeSet, path::Path};
 
 use lode_tests::{Case, golden_cases, lode, repository};

@@ -1,5 +1,7 @@
 //! Invariants of ARCHITECTURE.md that a compiler does not check.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

@@ -43,7 +43,7 @@ pub struct LoadError {
     /// What users call it.
     pub name: ModelName,
     /// What is wrong with it.
-    pub error: ModelError,
+    pub error: Box<ModelError>,
 }
 
 /// Finds a model and loads it; blocks while it does. A download shows its progress on a terminal.
@@ -51,7 +51,7 @@ pub struct LoadError {
 /// # Errors
 /// If it is not there or cannot be run.
 pub fn load(source: &ModelSource, options: &LoadOptions) -> Result<Arc<Model>, LoadError> {
-    let failed = |error| LoadError { name: source.name.clone(), error };
+    let failed = |error| LoadError { name: source.name.clone(), error: Box::new(error) };
     let folder = hub::resolve(&source.source, std::io::stderr().is_terminal()).map_err(failed)?;
     let started = std::time::Instant::now();
     let model = Model::load(&folder, options).map_err(failed)?;

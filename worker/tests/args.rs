@@ -1,5 +1,7 @@
 //! What `lode-worker` says to people who start it.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
 use std::process::Command;
 
 fn worker(args: &[&str]) -> (bool, String) {

@@ -26,7 +26,7 @@ const DEFAULT_K: u32 = 50;
 #[command(after_help = "Examples:
   lode generate --model gpt2 --prompt 'Once upon a time'
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --k 50 --num 5 --seed 7
-  lode generate --model gpt2 --prompt 'She saw' --concept topic/sea:30 --concept sense/bass:60 --value p90
+  lode generate --model gpt2 --prompt 'She saw' --concept topic/sea:30 --concept sense/bass:60
   lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random --format json")]
 pub(crate) struct Args {
     /// The model: its name in the cluster; with --embedded NAME=PATH_OR_HUB_ID.

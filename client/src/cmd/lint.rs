@@ -5,7 +5,7 @@ use std::{cell::RefCell, path::PathBuf};
 use lode_client::concepts;
 use lode_domain::{
     id::ModelName,
-    lint::{SentenceLength, Severity},
+    lint::{FindingKind, SentenceLength, Severity},
     pooling::{SELFCOND_LEN, Tokens},
     selection::Selection,
 };
@@ -72,7 +72,7 @@ fn measured(model: &str, compat: Option<Compat>, concepts: Vec<concepts::FromFil
         Some((name, source)) if name.parse::<ModelName>().is_ok() => source,
         _ => model,
     };
-    let folder = hub::resolve(source, std::io::IsTerminal::is_terminal(&std::io::stderr()))?;
+    let folder = hub::resolve_text(source, std::io::IsTerminal::is_terminal(&std::io::stderr()))?;
     let text = Text::load(&folder)?;
     let limit = match compat {
         None => text.context_len(),
@@ -104,18 +104,26 @@ fn measured(model: &str, compat: Option<Compat>, concepts: Vec<concepts::FromFil
 }
 
 fn report(linted: &[Linted]) -> Report {
-    let mut table = Table::new("findings", &["concept", "severity", "kind", "count", "example", "advice", "=file"])
-        .if_empty("nothing found");
+    let mut table =
+        Table::new("findings", &["concept", "severity", "kind", "count", "example", "~advice", "=advice", "=file"])
+            .if_empty("nothing found");
     let mut counts = [0usize; 3];
+    let mut advised: Vec<FindingKind> = Vec::new();
     for one in linted {
         for finding in &one.findings {
             counts[finding.severity() as usize] += 1;
+            // People read a kind's advice once.
+            let first = !advised.contains(&finding.kind);
+            if first {
+                advised.push(finding.kind);
+            }
             table.push(vec![
                 one.from.concept.id.to_string().into(),
                 finding.severity().to_string().into(),
                 finding.kind.to_string().into(),
                 finding.count.into(),
                 finding.example.clone().into(),
+                if first { finding.advice() } else { String::new() }.into(),
                 finding.advice().into(),
                 one.from.file.display().to_string().into(),
             ]);

@@ -214,8 +214,9 @@ pub struct UnknownConcept {
 
 impl UnknownConcept {
     fn message(&self) -> String {
-        let ConceptKey { concept, recipe, model } = &self.key;
-        let what = format!("concept `{concept}` is not indexed for model {} with recipe {recipe}", model.short());
+        // Who asks has named the model, by a name that the index does not know here.
+        let ConceptKey { concept, recipe, .. } = &self.key;
+        let what = format!("concept `{concept}` is not indexed for this model with recipe {recipe}");
         if !self.recipes.is_empty() {
             return format!("{what}{}", listed("; it is with recipe", &self.recipes));
         }

@@ -13,6 +13,26 @@ use crate::{ModelError, config::Config, error::Result};
 /// # Errors
 /// If `name` is no folder and cannot be had from the hub; the message gives both readings.
 pub fn resolve(name: &str, progress: bool) -> Result<PathBuf> {
+    fetch(name, progress, Files::All)
+}
+
+/// As [`resolve`], without the weights: enough for [`Text::load`](crate::Text::load).
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_text(name: &str, progress: bool) -> Result<PathBuf> {
+    fetch(name, progress, Files::Text)
+}
+
+/// What is fetched of a model.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Files {
+    All,
+    /// Config and tokenizer.
+    Text,
+}
+
+fn fetch(name: &str, progress: bool, files: Files) -> Result<PathBuf> {
     let path = Path::new(name);
     if path.is_dir() {
         return Ok(path.to_owned());
@@ -33,7 +53,9 @@ pub fn resolve(name: &str, progress: bool) -> Result<PathBuf> {
     if let Err(error) = repo.get("generation_config.json") {
         tracing::debug!(model = name, %error, "no generation_config.json");
     }
-    if let Err(error) = repo.get("model.safetensors") {
+    if files == Files::All
+        && let Err(error) = repo.get("model.safetensors")
+    {
         tracing::debug!(model = name, %error, "no model.safetensors, trying shards");
         fetch_shards(&repo, name)?;
     }

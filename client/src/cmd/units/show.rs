@@ -17,7 +17,7 @@ pub(crate) struct Args {
     /// The model, by name.
     #[arg(long, value_name = "NAME")]
     model: ModelArg,
-    /// The unit, as LAYER[INDEX].
+    /// The unit: its layer and, in brackets, its index.
     #[arg(value_name = "UNIT")]
     unit: UnitName,
     #[command(flatten)]
