@@ -217,7 +217,7 @@ pub(crate) struct ExpertArgs {
     #[arg(long, value_name = "K", conflicts_with = "min_ap")]
     pub(crate) top: Option<u32>,
     /// The experts are all units with at least this AP.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = ap)]
     pub(crate) min_ap: Option<f32>,
 }
 
@@ -227,6 +227,14 @@ impl ExpertArgs {
             Some(least) => Experts::MinAp(least),
             None => Experts::Top(self.top.unwrap_or(50)),
         }
+    }
+}
+
+/// An average precision.
+pub(crate) fn ap(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(value) if (0.0..=1.0).contains(&value) => Ok(value),
+        _ => Err("an average precision lies between 0 and 1".to_owned()),
     }
 }
 

@@ -21,16 +21,27 @@ pub(crate) async fn generate(
     let resolved = tokio::task::spawn_blocking(move || resolve(&index, request))
         .await
         .map_err(|error| Fault::internal(format!("resolving the conditions failed: {error}")))??;
-    let worker = coordinator
-        .registry
-        .least_loaded(resolved.model)
-        .ok_or_else(|| Fault::unavailable(format!("no worker has model `{model}` at the moment: start one")))?;
-    let guard = worker.count_request();
-    let events = worker.client.generate(resolved).await?;
-    Ok(events.map(move |event| {
-        let _counted = &guard;
-        event
-    }))
+    loop {
+        let worker = coordinator
+            .registry
+            .least_loaded(resolved.model)
+            .ok_or_else(|| Fault::unavailable(format!("no worker has model `{model}` at the moment: start one")))?;
+        let guard = worker.count_request();
+        match worker.client.generate(resolved.clone()).await {
+            Ok(events) => {
+                return Ok(events.map(move |event| {
+                    let _counted = &guard;
+                    event
+                }));
+            }
+            // Nothing was streamed yet, so another worker can take the request; this one comes back by itself if it lives.
+            Err(fault) if fault.is_retryable() => {
+                tracing::warn!(fault = %worker.fault(fault), "generation goes to another worker");
+                coordinator.registry.remove(worker.id, "it did not take a request");
+            }
+            Err(fault) => return Err(fault),
+        }
+    }
 }
 
 fn resolve(index: &Index, request: GenerateRequest) -> Result<ResolvedRequest, Fault> {

@@ -1,7 +1,7 @@
 //! The job loop: shards wait in a queue, idle workers take them, broken ones go back into the queue.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -41,7 +41,7 @@ struct Task {
 
 /// A shard's run that has ended.
 struct Ended {
-    worker: WorkerId,
+    worker: Arc<Member>,
     task: Task,
     taken: Taken,
     /// Why the stream broke off, if it did.
@@ -99,10 +99,16 @@ impl JobRun {
 
     async fn work_off(&self, mut queue: VecDeque<Task>, running: &mut JoinSet<Ended>) -> Result<(), Fault> {
         let mut busy: Vec<WorkerId> = Vec::new();
+        // Addresses on which a shard broke off: they get another one only if nobody else is there.
+        let mut suspects: BTreeSet<String> = BTreeSet::new();
         let mut changes = self.coordinator.registry.changes();
         loop {
             changes.borrow_and_update();
-            for worker in self.coordinator.registry.with_model(self.model) {
+            let mut workers = self.coordinator.registry.with_model(self.model);
+            if workers.iter().any(|worker| !suspects.contains(&worker.card.url)) {
+                workers.retain(|worker| !suspects.contains(&worker.card.url));
+            }
+            for worker in workers {
                 if !busy.contains(&worker.id)
                     && let Some(task) = queue.pop_front()
                 {
@@ -114,10 +120,15 @@ impl JobRun {
                 return Ok(());
             }
             tokio::select! {
+                // A shard that ends because the job was cancelled has not failed.
+                biased;
                 () = self.handle.cancel.cancelled() => return Ok(()),
                 Some(ended) = running.join_next() => {
                     let ended = ended.map_err(|error| Fault::internal(format!("a shard's task failed: {error}")))?;
-                    busy.retain(|worker| *worker != ended.worker);
+                    busy.retain(|worker| *worker != ended.worker.id);
+                    if ended.broken.is_some() {
+                        suspects.insert(ended.worker.card.url.clone());
+                    }
                     self.settle(ended, &mut queue)?;
                 }
                 _ = changes.changed() => {}
@@ -216,12 +227,16 @@ impl JobRun {
                 fault: Some(Fault::internal(format!("the index thread failed: {error}"))),
                 ..Taken::default()
             });
-            Ended { worker: worker.id, task, taken, broken }
+            let broken = broken.map(|fault| worker.fault(fault));
+            Ended { worker, task, taken, broken }
         }
     }
 
     /// Puts what a shard left undone back into the queue, or fails it.
     fn settle(&self, ended: Ended, queue: &mut VecDeque<Task>) -> Result<(), Fault> {
+        if self.stop.is_cancelled() {
+            return Ok(());
+        }
         let Ended { worker, task, taken, broken } = ended;
         if let Some(fault) = taken.fault {
             // The index cannot take what workers send: trying elsewhere would not help.
@@ -232,11 +247,12 @@ impl JobRun {
         if left.is_empty() {
             return Ok(());
         }
-        let fault = broken.unwrap_or_else(|| Fault::internal("the worker ended the stream early"));
+        let early = || worker.fault(Fault::internal("it ended the stream early"));
+        let fault = broken.unwrap_or_else(early);
         let shard = task.shard;
-        tracing::warn!(job = %self.handle.id, %shard, %worker, %fault, left = left.len(), "shard broke off");
+        tracing::warn!(job = %self.handle.id, %shard, %fault, left = left.len(), "shard broke off");
         if fault.is_retryable() {
-            self.coordinator.registry.remove(worker, "its shard's stream broke off");
+            self.coordinator.registry.remove(worker.id, "its shard's stream broke off");
         }
         let rest = task.job.part(&left);
         if fault.is_retryable() && task.attempts + 1 < ATTEMPTS {

@@ -35,6 +35,11 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    /// A fault of this worker, with its name.
+    pub(crate) fn fault(&self, fault: Fault) -> Fault {
+        Fault { message: format!("{} at {}: {}", self.id, self.card.url, fault.message), ..fault }
+    }
+
     fn silence(&self) -> Duration {
         locked(&self.last_seen).elapsed()
     }
@@ -89,6 +94,14 @@ impl Registry {
         if let Some(other) = members.values().find(|m| m.card.model.name == *name && m.card.model.hash != hash) {
             return Err(other_model(name, other.card.model.hash, hash));
         }
+        let same_model = |member: &&Arc<Member>| member.card.model.hash == hash;
+        if let Some(other) = members.values().filter(same_model).find(|m| m.card.precision != card.precision) {
+            return Err(Fault::precondition(format!(
+                "the other workers with model `{name}` compute in {}, this one in {}: results would depend on which worker \
+                 ran a concept; start all with the same --dtype",
+                other.card.precision, card.precision
+            )));
+        }
         let mut id = WorkerId(0);
         self.changes.send_modify(|changes| {
             *changes += 1;
@@ -100,14 +113,24 @@ impl Registry {
         Ok(id)
     }
 
-    /// Notes a sign of life; false if the worker is not known.
-    pub(crate) fn heartbeat(&self, id: WorkerId) -> bool {
-        match locked(&self.members).get(&id) {
+    /// Notes a sign of life; false if no worker is known by that number at that address.
+    ///
+    /// Numbers begin anew with the coordinator, so a number alone could be another worker's by now.
+    pub(crate) fn heartbeat(&self, id: WorkerId, url: &str) -> bool {
+        match locked(&self.members).get(&id).filter(|member| member.card.url == url) {
             Some(member) => {
                 *locked(&member.last_seen) = Instant::now();
                 true
             }
             None => false,
+        }
+    }
+
+    /// Takes a worker out that says goodbye.
+    pub(crate) fn goodbye(&self, id: WorkerId, url: &str) {
+        let is_meant = locked(&self.members).get(&id).is_some_and(|member| member.card.url == url);
+        if is_meant {
+            self.remove(id, "it said goodbye");
         }
     }
 
@@ -218,7 +241,9 @@ mod tests {
         // The same address again is the same worker after a restart.
         let again = registry.register(card("http://127.0.0.1:1", 1)).unwrap();
         assert_ne!(first, again);
-        assert!(!registry.heartbeat(first) && registry.heartbeat(again));
+        assert!(!registry.heartbeat(first, "http://127.0.0.1:1") && registry.heartbeat(again, "http://127.0.0.1:1"));
+        // A number from before a restart may be another worker's by now.
+        assert!(!registry.heartbeat(again, "http://127.0.0.1:2"));
         assert_eq!(registry.list().len(), 1);
     }
 

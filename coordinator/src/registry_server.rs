@@ -17,6 +17,7 @@ use crate::{
     Coordinator,
     fault::of_index,
     registry::{HEARTBEAT, other_model},
+    worker_client::WorkerClient,
 };
 
 /// See [`registry_server::Registry`].
@@ -40,6 +41,8 @@ impl Door {
             Err(error) => Err(of_index(error)),
         });
         recorded.await.map_err(|error| Fault::internal(format!("recording the model failed: {error}")))??;
+        // A worker that cannot be reached would be given work that it can never take.
+        WorkerClient::new(&card.url)?.reach().await?;
         self.coordinator.registry.register(card)
     }
 }
@@ -54,12 +57,14 @@ impl registry_server::Registry for Door {
     }
 
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatReply>, Status> {
-        let known = self.coordinator.registry.heartbeat(WorkerId(request.into_inner().worker));
+        let request = request.into_inner();
+        let known = self.coordinator.registry.heartbeat(WorkerId(request.worker), &request.url);
         Ok(Response::new(HeartbeatReply { known }))
     }
 
     async fn deregister(&self, request: Request<DeregisterRequest>) -> Result<Response<DeregisterReply>, Status> {
-        self.coordinator.registry.remove(WorkerId(request.into_inner().worker), "it said goodbye");
+        let request = request.into_inner();
+        self.coordinator.registry.goodbye(WorkerId(request.worker), &request.url);
         Ok(Response::new(DeregisterReply {}))
     }
 }

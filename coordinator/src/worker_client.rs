@@ -16,9 +16,15 @@ use lode_proto::{
 };
 use tonic::transport::{Channel, Endpoint};
 
+/// How long a worker may take to accept a connection.
+const REACH: Duration = Duration::from_secs(3);
+/// Bytes of one message at most; blocks are about a megabyte.
+const MESSAGE_BYTES: usize = 64 << 20;
+
 /// A lazily connected worker.
 #[derive(Clone)]
 pub(crate) struct WorkerClient {
+    endpoint: Endpoint,
     stub: wire::worker_client::WorkerClient<Channel>,
 }
 
@@ -27,12 +33,27 @@ impl WorkerClient {
     pub(crate) fn new(url: &str) -> Result<Self, Fault> {
         let endpoint = Endpoint::from_shared(url.to_owned())
             .map_err(|error| Fault::invalid(format!("`{url}` is not a worker's URL: {error}")))?
-            .connect_timeout(Duration::from_secs(5))
+            .connect_timeout(REACH)
             .tcp_nodelay(true)
             // A peer that is frozen or cut off is noticed while a stream is open.
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(10));
-        Ok(Self { stub: wire::worker_client::WorkerClient::new(endpoint.connect_lazy()) })
+        let stub = wire::worker_client::WorkerClient::new(endpoint.connect_lazy());
+        Ok(Self { endpoint, stub: stub.max_decoding_message_size(MESSAGE_BYTES) })
+    }
+
+    /// Whether somebody accepts connections there.
+    ///
+    /// # Errors
+    /// If nobody does within a few seconds.
+    pub(crate) async fn reach(&self) -> Result<(), Fault> {
+        let url = self.endpoint.uri();
+        match tokio::time::timeout(REACH, self.endpoint.connect()).await {
+            Ok(Ok(_)) => Ok(()),
+            _ => Err(Fault::unavailable(format!(
+                "the coordinator cannot reach the worker at {url}: --advertise must name it as others see it"
+            ))),
+        }
     }
 
     /// Has a shard mined.

@@ -86,6 +86,8 @@ impl From<Status> for Fault {
         let kind = match status.code() {
             // What gRPC itself says when a peer is gone or slow.
             Code::DeadlineExceeded | Code::Aborted => FaultKind::Unavailable,
+            // How tonic's client reports its own time limit.
+            Code::Cancelled if status.message() == "Timeout expired" => FaultKind::Unavailable,
             Code::Unknown if status.message().contains("transport") || status.message().contains("h2") => {
                 FaultKind::Unavailable
             }

@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
-use lode_tests::{Cluster, demo_concepts, demo_model};
+use lode_tests::{Cluster, Program, demo_concepts, demo_model};
 use serde_json::Value;
 
 fn submit(cluster: &Cluster) -> String {
@@ -65,4 +68,53 @@ fn a_worker_that_dies_costs_only_time() {
     cluster.workers[0].kill();
     cluster.lode(&["watch", &id]).ok();
     assert_eq!(job(&cluster)["state"], "done");
+}
+
+/// Every worker of a coordinator that was killed comes back, and none is taken for another.
+#[test]
+fn workers_find_a_restarted_coordinator() {
+    let mut cluster = Cluster::start(3, &demo_model());
+    let urls = |cluster: &Cluster| {
+        let status: Value = serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap();
+        let workers = status["workers"].as_array().unwrap().clone();
+        workers.iter().map(|worker| worker["url"].as_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let before = urls(&cluster);
+    assert_eq!(before.len(), 3);
+    for _ in 0..3 {
+        cluster.kill_coordinator();
+        cluster.start_coordinator();
+        wait_until("all three are back", || urls(&cluster) == before);
+        // Numbers began anew; a heartbeat under an old number must not keep another worker alive.
+        std::thread::sleep(Duration::from_secs(3));
+        assert_eq!(urls(&cluster), before);
+    }
+}
+
+#[test]
+fn a_worker_that_cannot_be_reached_is_not_given_work() {
+    let mut cluster = Cluster::start(1, &demo_model());
+    let mut args = cluster.worker_args(&demo_model());
+    args.extend(["--advertise".to_owned(), "http://127.0.0.1:9".to_owned()]);
+    let mut lost = Program::start("lode-worker", cluster.folder(), args);
+    lost.wait_for("--advertise must name it as others see it");
+    cluster.lode(&["mine", "--model", "m", &demo_concepts().display().to_string()]).ok();
+    cluster.workers.push(lost);
+}
+
+#[test]
+fn generation_goes_round_a_dead_worker() {
+    let mut cluster = Cluster::start(2, &demo_model());
+    for victim in 0..2 {
+        let ask = ["generate", "--model", "m", "--prompt", "We", "--max-new-tokens", "4"];
+        for _ in 0..3 {
+            cluster.lode(&ask).ok();
+        }
+        if victim == 0 {
+            cluster.workers[0].kill();
+        }
+    }
+    cluster.workers[1].kill();
+    let said = cluster.lode(&["generate", "--model", "m", "--prompt", "We"]).refused();
+    assert!(said.contains("no worker has model `m`"), "{said}");
 }

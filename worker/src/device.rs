@@ -143,8 +143,8 @@ impl Mining {
                 self.scoring = true;
                 thread::spawn(move || task.score());
             }
-            // A receiver that is gone needs no error.
-            Err(fault) => drop(task.events.blocking_send(Err(fault))),
+            // Told from a thread of its own: the channel may be full, and the device must not wait for its reader.
+            Err(fault) => drop(thread::spawn(move || task.events.blocking_send(Err(fault)))),
         }
     }
 }

@@ -4,9 +4,10 @@ use std::{sync::Mutex, time::Duration};
 
 use lode_domain::{cluster::WorkerCard, id::WorkerId};
 use lode_proto::{
-    Fault,
+    Fault, FaultKind,
     wire::{DeregisterRequest, HeartbeatRequest, RegisterRequest, registry_client::RegistryClient},
 };
+use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::RunError;
@@ -14,7 +15,7 @@ use crate::RunError;
 /// The longest wait between two tries to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// How long one call may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(crate) struct Registration {
@@ -22,6 +23,8 @@ pub(crate) struct Registration {
     card: WorkerCard,
     stub: RegistryClient<Channel>,
     worker: Mutex<Option<WorkerId>>,
+    /// Set with the goodbye: who leaves does not register again.
+    leaving: CancellationToken,
 }
 
 impl Registration {
@@ -31,7 +34,13 @@ impl Registration {
             .connect_timeout(TIMEOUT)
             .timeout(TIMEOUT)
             .tcp_nodelay(true);
-        Ok(Self { url, card, stub: RegistryClient::new(endpoint.connect_lazy()), worker: Mutex::new(None) })
+        Ok(Self {
+            url,
+            card,
+            stub: RegistryClient::new(endpoint.connect_lazy()),
+            worker: Mutex::new(None),
+            leaving: CancellationToken::new(),
+        })
     }
 
     /// Keeps the worker registered; ends only if the coordinator refuses it.
@@ -43,6 +52,9 @@ impl Registration {
             };
             while self.is_known().await {
                 tokio::time::sleep(interval).await;
+            }
+            if self.leaving.is_cancelled() {
+                std::future::pending::<()>().await;
             }
             tracing::warn!(coordinator = self.url, "the coordinator does not know this worker any more");
         }
@@ -61,12 +73,13 @@ impl Registration {
                     self.set(Some(worker));
                     return Ok(Duration::from_millis(reply.heartbeat_millis.max(100).into()));
                 }
-                Err(fault) if fault.is_retryable() => {
+                // Only these say that this worker, as it is, will never be welcome.
+                Err(fault) if matches!(fault.kind, FaultKind::Invalid | FaultKind::Precondition) => return Err(fault),
+                Err(fault) => {
                     tracing::warn!(coordinator = self.url, %fault, "not registered yet; trying again");
                     tokio::time::sleep(wait).await;
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
-                Err(fault) => return Err(fault),
             }
         }
     }
@@ -74,7 +87,7 @@ impl Registration {
     /// False only when the coordinator answers that it does not know the worker: one that is away may come back.
     async fn is_known(&self) -> bool {
         let Some(worker) = self.get() else { return false };
-        match self.stub.clone().heartbeat(HeartbeatRequest { worker: worker.0 }).await {
+        match self.stub.clone().heartbeat(HeartbeatRequest { worker: worker.0, url: self.card.url.clone() }).await {
             Ok(reply) => reply.into_inner().known,
             Err(status) => {
                 tracing::warn!(coordinator = self.url, fault = %Fault::from(status), "no answer to a heartbeat");
@@ -85,9 +98,11 @@ impl Registration {
 
     /// Tells the coordinator that no more work should come.
     pub(crate) async fn say_goodbye(&self) {
+        self.leaving.cancel();
         let Some(worker) = self.get() else { return };
-        self.set(None);
-        if let Err(status) = self.stub.clone().deregister(DeregisterRequest { worker: worker.0 }).await {
+        if let Err(status) =
+            self.stub.clone().deregister(DeregisterRequest { worker: worker.0, url: self.card.url.clone() }).await
+        {
             tracing::warn!(fault = %Fault::from(status), "could not say goodbye");
         }
     }

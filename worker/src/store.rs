@@ -16,6 +16,8 @@ use std::{
 const BLOCK_BYTES: usize = 8 << 20;
 /// Units in a block at least, so that reads from the file stay long.
 const LEAST_UNITS: usize = 16;
+/// Units in a block at most: a block's expertise in a concept, 20 bytes a unit, must fit a message with ease.
+const MOST_UNITS: usize = 32_768;
 
 /// Responses that cannot be kept.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +46,7 @@ impl ResponseStore {
     /// A store for `capacity` sentences of `units` units that keeps at most `budget` bytes in memory.
     pub(crate) fn new(units: usize, capacity: usize, budget: u64, dir: &Path) -> Result<Self, SpillError> {
         let row_bytes = 4 * capacity.max(1);
-        let block_units = (BLOCK_BYTES / row_bytes).clamp(LEAST_UNITS, units.max(LEAST_UNITS));
+        let block_units = (BLOCK_BYTES / row_bytes).clamp(LEAST_UNITS, units.clamp(LEAST_UNITS, MOST_UNITS));
         let blocks = units.div_ceil(block_units);
         let fitting = usize::try_from(budget / (block_units * row_bytes) as u64).unwrap_or(usize::MAX);
         let kept = blocks.min(fitting);
@@ -165,6 +167,13 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn few_sentences_of_a_large_model_make_blocks_that_fit_a_message() {
+        let store = ResponseStore::new(700_000, 3, u64::MAX, &std::env::temp_dir()).unwrap();
+        assert!((0..store.blocks()).all(|block| store.units(block).len() * 20 < 1 << 20));
+        assert_eq!((0..store.blocks()).map(|block| store.units(block).len()).sum::<usize>(), 700_000);
     }
 
     #[test]

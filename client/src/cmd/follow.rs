@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use lode_client::Client;
+use lode_client::{Client, FaultKind};
 use lode_domain::{
     concept::ConceptId,
     event::{JobEvent, JobState, Planned, Progress},
@@ -53,9 +53,11 @@ pub(super) async fn follow(client: &Client, job: JobId, interrupt: Interrupt) ->
     let mut events = client.watch(job).await?;
     loop {
         tokio::select! {
-            event = events.next() => match event.transpose()? {
-                Some(event) => outcome.take(event, &mut bar),
-                None => break,
+            event = events.next() => match event {
+                Some(Ok(event)) => outcome.take(event, &mut bar),
+                // A coordinator that is gone ends the stream one way or the other.
+                Some(Err(fault)) if fault.kind != FaultKind::Unavailable => return Err(fault.into()),
+                Some(Err(_)) | None => break,
             },
             signal = tokio::signal::ctrl_c(), if interrupt == Interrupt::CancelJob => {
                 signal?;

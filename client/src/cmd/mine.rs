@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     recipe: RecipeArgs,
     /// At most this many sentences of each class, drawn by --seed.
-    #[arg(long, value_name = "N", default_value_t = Selection::default().limit_per_class)]
+    #[arg(long, value_name = "N", default_value_t = Selection::default().limit_per_class, value_parser = clap::value_parser!(u32).range(1..))]
     limit_per_class: u32,
     /// Seed of the draw; the draw does not depend on the order of the sentences.
     #[arg(long, value_name = "S", default_value_t = Selection::default().seed)]
@@ -72,8 +72,9 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 
 async fn attached(client: &Client, job: JobId, started: Instant, global: &Global) -> anyhow::Result<()> {
     let outcome = follow(client, job, Interrupt::CancelJob).await?;
-    print(&outcome.report(Some(started.elapsed())), global.format())?;
-    outcome.conclude()
+    // A reader that has gone away must not hide that the job failed.
+    let printed = print(&outcome.report(Some(started.elapsed())), global.format());
+    outcome.conclude().and(printed)
 }
 
 fn detached(job: JobId) -> Report {

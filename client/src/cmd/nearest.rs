@@ -28,7 +28,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     experts: ExpertArgs,
     /// At most this many concepts.
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     limit: u32,
     #[command(flatten)]
     recipe: RecipeArgs,

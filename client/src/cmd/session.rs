@@ -9,6 +9,7 @@ use lode_client::{
 };
 use lode_worker::{LoadOptions, ModelSource};
 
+use super::signal::terminated;
 use crate::{
     args::{Global, ModelArg},
     output::note,
@@ -31,6 +32,12 @@ pub(super) async fn on_index<T>(
         None => bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is"),
         // Opening would make an empty index where only a name was mistyped.
         Some(folder) if !folder.is_dir() => bail!("there is no index at {}: no such folder", folder.display()),
+        Some(folder) if !folder.join("index").exists() => {
+            bail!(
+                "there is no index in {}: mine into it first, or give the folder that was mined into",
+                folder.display()
+            )
+        }
         Some(_) => {}
     }
     within(Embedded::start(config(global), None).await?, work).await
@@ -84,7 +91,11 @@ pub(super) async fn load(global: &Global, source: &ModelSource) -> anyhow::Resul
 
 /// Works on an embedded cluster and stops it in good order, whatever comes of the work.
 async fn within<T>(cluster: Embedded, work: impl AsyncFnOnce(Client) -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let done = work(cluster.client().clone()).await;
+    let done = tokio::select! {
+        done = work(cluster.client().clone()) => done,
+        // Ctrl-C is the command's own business; these would leave temporary folders behind.
+        signal = terminated() => signal.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("terminated"))),
+    };
     let stopped = cluster.stop().await;
     let done = done?;
     stopped?;

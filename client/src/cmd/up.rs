@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use lode_client::embedded::{Config, Embedded};
 use lode_worker::ModelSource;
 
-use super::session::load;
+use super::{session::load, signal::stopped};
 use crate::{
     args::Global,
     output::{note, write},
@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             let _ = cluster.stop().await;
             return Err(error.into());
         }
-        signal = stop_signal() => signal?,
+        signal = stopped() => signal?,
     }
     note("stopping");
     Ok(cluster.stop().await?)
@@ -60,13 +60,4 @@ next, in another terminal:
         if workers == 1 { "" } else { "s" },
         data_dir.display()
     )
-}
-
-/// Waits for Ctrl-C or SIGTERM.
-async fn stop_signal() -> std::io::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    tokio::select! {
-        signal = tokio::signal::ctrl_c() => signal,
-        _ = terminate.recv() => Ok(()),
-    }
 }

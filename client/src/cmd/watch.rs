@@ -27,8 +27,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     on_remote(global, async |client| {
         let outcome = follow(&client, args.job, Interrupt::StopLooking).await?;
-        print(&outcome.report(None), global.format())?;
-        outcome.conclude()
+        // A reader that has gone away must not hide that the job failed.
+        let printed = print(&outcome.report(None), global.format());
+        outcome.conclude().and(printed)
     })
     .await
 }

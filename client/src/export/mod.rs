@@ -77,8 +77,17 @@ impl Expertise {
 }
 
 /// Writes a file that appears when it is complete: a failure leaves what was there before.
+///
+/// A link is followed; what is there and is no regular file (a pipe, /dev/null) is written into and stays what it is.
 pub(crate) fn whole_file(path: &Path, write: impl FnOnce(&mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
     anyhow::ensure!(!path.is_dir(), "{} is a folder: give a file", path.display());
+    let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let path = target.as_path();
+    if path.exists() && !path.is_file() {
+        let mut file =
+            File::options().write(true).open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        return write(&mut file).with_context(|| format!("cannot write {}", path.display()));
+    }
     let folder = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -28,6 +28,7 @@ use self::bundle::Bundled;
 use super::{
     follow::{Interrupt, follow},
     session,
+    signal::stopped,
 };
 use crate::{
     args::Global,
@@ -79,11 +80,14 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let grpc = ([127, 0, 0, 1], 0).into();
     let cluster = Embedded::start(Config { data_dir: Some(folder.clone()), grpc }, Some(workers)).await?;
     let demo = Demo { client: cluster.client().clone(), model: name, args: &args };
-    let shown = demo.run(&concepts, &wanted, global).await;
+    let shown = tokio::select! {
+        shown = demo.run(&concepts, &wanted, global) => shown,
+        signal = stopped() => signal.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("interrupted"))),
+    };
     drop(demo);
-    let stopped = cluster.stop().await;
+    let ended = cluster.stop().await;
     shown?;
-    stopped?;
+    ended?;
     if global.data_dir.is_some() {
         let at = format!("lode --embedded --data-dir {}", folder.display());
         note(format_args!(

@@ -4,7 +4,7 @@ use lode_domain::query::{TopQuery, TopUnits};
 
 use super::{UNIT_COLUMNS, unit_cells};
 use crate::{
-    args::{Global, SubjectArgs},
+    args::{Global, SubjectArgs, ap},
     cmd::session::on_index,
     output::{Report, Table, print, thousands},
 };
@@ -21,13 +21,13 @@ pub(crate) struct Args {
     #[command(flatten)]
     subject: SubjectArgs,
     /// At most this many.
-    #[arg(long, value_name = "K", default_value_t = 50)]
+    #[arg(long, value_name = "K", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
     top: u32,
     /// Only layers whose name fits this glob, such as '*.mlp.*'.
     #[arg(long, value_name = "GLOB")]
     layer: Option<String>,
     /// Only units with at least this AP.
-    #[arg(long, value_name = "X")]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = ap)]
     min_ap: Option<f32>,
     /// Lowest AP first.
     #[arg(long)]
