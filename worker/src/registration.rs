@@ -9,7 +9,7 @@ use lode_proto::{
 };
 use tonic::transport::{Channel, Endpoint};
 
-use crate::RunError;
+use crate::{RunError, Vitals};
 
 /// The longest wait between two tries to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -22,16 +22,18 @@ pub(crate) struct Registration {
     card: WorkerCard,
     stub: RegistryClient<Channel>,
     worker: Mutex<Option<WorkerId>>,
+    vitals: Vitals,
 }
 
 impl Registration {
-    pub(crate) fn new(url: String, card: WorkerCard) -> Result<Self, RunError> {
+    pub(crate) fn new(url: String, card: WorkerCard, vitals: Vitals) -> Result<Self, RunError> {
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| RunError::BadUrl { url: url.clone(), reason: error.to_string() })?
             .connect_timeout(TIMEOUT)
             .timeout(TIMEOUT)
             .tcp_nodelay(true);
-        Ok(Self { url, card, stub: RegistryClient::new(endpoint.connect_lazy()), worker: Mutex::new(None) })
+        let stub = RegistryClient::new(endpoint.connect_lazy());
+        Ok(Self { url, card, stub, worker: Mutex::new(None), vitals })
     }
 
     /// Keeps the worker registered; ends only if the coordinator refuses it.
@@ -44,6 +46,7 @@ impl Registration {
             while self.is_known().await {
                 tokio::time::sleep(interval).await;
             }
+            self.set(None);
             tracing::warn!(coordinator = self.url, "the coordinator does not know this worker any more");
         }
     }
@@ -97,6 +100,7 @@ impl Registration {
     }
 
     fn set(&self, worker: Option<WorkerId>) {
+        self.vitals.set_registered(worker.is_some());
         *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
     }
 }
