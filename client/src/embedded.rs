@@ -4,8 +4,9 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lode_coordinator::Coordinator;
 use lode_domain::id::ModelName;
+use lode_ops::{Front, FrontError};
 use lode_proto::Fault;
-use lode_worker::{Model, Precision};
+use lode_worker::{Model, Precision, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// Where the coordinator listens; port 0 takes a free one.
     pub grpc: SocketAddr,
+    /// Where it answers probes and scrapers, if anywhere. The metrics are the process's: only one cluster of a process can
+    /// have this.
+    pub http: Option<SocketAddr>,
 }
 
 /// The workers of an embedded cluster: they share one loaded model.
@@ -47,6 +51,7 @@ pub struct Embedded {
     stop_coordinator: CancellationToken,
     workers: JoinSet<Result<(), EmbeddedError>>,
     coordinator: JoinSet<Result<(), EmbeddedError>>,
+    _front: Option<Front>,
     /// Goes when the cluster does.
     _scratch: Option<TempDir>,
 }
@@ -65,6 +70,9 @@ pub enum EmbeddedError {
         /// As the system says.
         source: std::io::Error,
     },
+    /// Probes and scrapers cannot be served.
+    #[error(transparent)]
+    Front(#[from] FrontError),
     /// The index cannot be opened, or the coordinator broke down.
     #[error(transparent)]
     Coordinator(#[from] lode_coordinator::RunError),
@@ -99,6 +107,10 @@ impl Embedded {
             Some(_) => None,
             None => Some(tempfile::Builder::new().prefix("lode-").tempdir().map_err(EmbeddedError::Scratch)?),
         };
+        let front = match config.http {
+            Some(address) => Some(Front::start(address, &[lode_coordinator::METRICS, lode_worker::METRICS]).await?),
+            None => None,
+        };
         let listener = listen(config.grpc).await?;
         let address = listener.local_addr().map_err(|source| EmbeddedError::Listen { address: config.grpc, source })?;
         let data_dir = config.data_dir.or_else(|| scratch.as_ref().map(|folder| folder.path().to_owned()));
@@ -107,6 +119,10 @@ impl Embedded {
         let opened = tokio::task::spawn_blocking(move || Coordinator::open(&config)).await;
         let opened = opened.map_err(|error| EmbeddedError::Ended(error.to_string()))?;
         let opened = opened.map_err(lode_coordinator::RunError::from)?;
+
+        if let Some(front) = &front {
+            front.speak_for(opened.clone());
+        }
 
         let stop_coordinator = CancellationToken::new();
         let mut coordinator = JoinSet::new();
@@ -120,6 +136,7 @@ impl Embedded {
             stop_coordinator,
             workers: JoinSet::new(),
             coordinator,
+            _front: front,
             _scratch: scratch,
         };
         if let Some(workers) = workers {
@@ -174,6 +191,7 @@ impl Embedded {
                 spill_dir: std::env::temp_dir(),
                 advertise: None,
                 precision: workers.precision,
+                vitals: Vitals::default(),
             };
             let (model, stop) = (workers.model.clone(), self.stop_workers.clone());
             self.workers.spawn(async move { Ok(lode_worker::run(config, model, listener, stop).await?) });

@@ -7,13 +7,22 @@ use lode_domain::generation::{GenerateEvent, GenerateRequest, ResolvedRequest};
 use lode_index::Index;
 use lode_proto::Fault;
 
-use crate::{Coordinator, fault::of_index, queries};
+use crate::{Coordinator, fault::of_index, metrics::Generation, queries};
 
-/// Hands a request to the least loaded worker that has the model.
+/// Hands a request to the least loaded worker that has the model, and counts what becomes of it.
 ///
 /// # Errors
 /// If the model or a concept is unknown, a k does not fit, or there is no worker; later faults are in the stream.
 pub(crate) async fn generate(
+    coordinator: &Arc<Coordinator>,
+    request: GenerateRequest,
+) -> Result<impl Stream<Item = Result<GenerateEvent, Fault>> + Send + use<>, Fault> {
+    let mut generation = Generation::arrives(request.samples);
+    let events = hand_over(coordinator, request).await.inspect_err(|_| generation.is_refused())?;
+    Ok(events.inspect(move |event| generation.sees(event)))
+}
+
+async fn hand_over(
     coordinator: &Arc<Coordinator>,
     request: GenerateRequest,
 ) -> Result<impl Stream<Item = Result<GenerateEvent, Fault>> + Send + use<>, Fault> {

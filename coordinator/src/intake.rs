@@ -3,7 +3,7 @@
 //! Runs on a blocking thread: the channel before it is short, so a slow disk slows the worker's stream down and nothing
 //! is dropped.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use lode_domain::{
     concept::Concept,
@@ -18,7 +18,7 @@ use lode_index::{Index, Staging};
 use lode_proto::Fault;
 use tokio::sync::mpsc;
 
-use crate::{fault, job::JobHandle};
+use crate::{fault, job::JobHandle, metrics};
 
 /// One shard's way into the index.
 pub(crate) struct Intake {
@@ -114,7 +114,9 @@ impl Intake {
             seed: self.job.spec.seed,
             units: 0,
         };
+        let started = Instant::now();
         staging.commit(&header).map_err(fault::of_index)?;
+        metrics::COMMIT_SECONDS.observe(started.elapsed());
         let key = self.key(place)?;
         let header = self.index.header(&key).map_err(fault::of_index)?;
         self.job.tell(JobEvent::ConceptIndexed(IndexedConcept { concept: key.concept, recipe: key.recipe, header }));

@@ -14,7 +14,7 @@ use lode_proto::Fault;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::fault;
+use crate::{fault, metrics};
 
 /// One job.
 pub(crate) struct JobHandle {
@@ -35,6 +35,7 @@ struct History {
 impl JobHandle {
     /// Notes an event and wakes whoever watches.
     pub(crate) fn tell(&self, event: JobEvent) {
+        metrics::count_event(&event);
         let mut history = self.history();
         match &event {
             JobEvent::Progress(progress) => history.status.progress = *progress,

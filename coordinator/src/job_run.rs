@@ -1,6 +1,7 @@
 //! The job loop: shards wait in a queue, idle workers take them, broken ones go back into the queue.
 
 use std::{
+    cell::Cell,
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -17,11 +18,13 @@ use lode_domain::{
 use lode_proto::Fault;
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use crate::{
     Coordinator,
     intake::{Intake, Taken, strict_error, strict_findings},
     job::JobHandle,
+    metrics::{self, ShardOutcome},
     registry::Member,
 };
 
@@ -49,6 +52,7 @@ struct Ended {
 }
 
 /// Mines a job to its end; everything that happens is told to `handle`.
+#[tracing::instrument(name = "job", skip_all, fields(job = %handle.id))]
 pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, job: Job, model: ModelHash) {
     let stop = handle.cancel.child_token();
     let run = JobRun { coordinator, handle: handle.clone(), model, progress: Arc::default(), stop };
@@ -71,7 +75,7 @@ pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, j
         JobState::Failed => error,
         _ => String::new(),
     };
-    tracing::info!(job = %handle.id, %state, indexed = status.indexed, failed = status.failed, error, "job ended");
+    tracing::info!(%state, indexed = status.indexed, failed = status.failed, error, "job ended");
     handle.tell(JobEvent::Ended { state, error });
 }
 
@@ -196,7 +200,10 @@ impl JobRun {
             ShardSpec { job: self.handle.id, shard: task.shard, model: self.model, recipe: self.handle.spec.recipe };
         let (handle, progress, shard) = (self.handle.clone(), self.progress.clone(), task.shard);
         let stop = self.stop.clone();
-        let tell_progress = move |now| {
+        // A worker's count starts again with every run of a shard.
+        let counted = Cell::new(0);
+        let tell_progress = move |now: Progress| {
+            metrics::TOKENS_MINED.add(now.tokens_done.saturating_sub(counted.replace(now.tokens_done)));
             let mut shards = progress.lock().unwrap_or_else(PoisonError::into_inner);
             shards.insert(shard, now);
             let mut sum = Progress::default();
@@ -204,7 +211,9 @@ impl JobRun {
             drop(shards);
             handle.tell(JobEvent::Progress(sum));
         };
-        async move {
+        // Made here, inside the job's span; a task that is spawned does not inherit it.
+        let span = tracing::info_span!("shard", %shard, worker = %worker.id);
+        let work = async move {
             let (sender, receiver) = mpsc::channel(IN_FLIGHT);
             let intake = tokio::task::spawn_blocking(move || intake.run(receiver, tell_progress));
             let streamed = async {
@@ -229,7 +238,8 @@ impl JobRun {
             });
             let broken = broken.map(|fault| worker.fault(fault));
             Ended { worker, task, taken, broken }
-        }
+        };
+        work.instrument(span)
     }
 
     /// Puts what a shard left undone back into the queue, or fails it.
@@ -240,25 +250,29 @@ impl JobRun {
         let Ended { worker, task, taken, broken } = ended;
         if let Some(fault) = taken.fault {
             // The index cannot take what workers send: trying elsewhere would not help.
+            ShardOutcome::Failed.count();
             return Err(fault);
         }
         let left: Vec<u32> =
             (0..task.job.concepts.len() as u32).filter(|place| !taken.settled.contains(place)).collect();
         if left.is_empty() {
+            ShardOutcome::Done.count();
             return Ok(());
         }
         let early = || worker.fault(Fault::internal("it ended the stream early"));
         let fault = broken.unwrap_or_else(early);
         let shard = task.shard;
-        tracing::warn!(job = %self.handle.id, %shard, %fault, left = left.len(), "shard broke off");
+        tracing::warn!(%shard, %fault, left = left.len(), "shard broke off");
         if fault.is_retryable() {
             self.coordinator.registry.remove(worker.id, "its shard's stream broke off");
         }
         let rest = task.job.part(&left);
         if fault.is_retryable() && task.attempts + 1 < ATTEMPTS {
+            ShardOutcome::Retried.count();
             self.handle.tell(JobEvent::ShardRetried { shard, error: fault.message });
             queue.push_back(Task { shard, job: Arc::new(rest), attempts: task.attempts + 1 });
         } else {
+            ShardOutcome::Failed.count();
             for concept in rest.concepts {
                 let error = fault.message.clone();
                 self.handle.tell(JobEvent::ConceptFailed { concept: concept.id, error });

@@ -7,16 +7,21 @@
 pub mod config;
 mod dispatch;
 mod fault;
+mod http;
 mod intake;
 mod job;
 mod job_run;
+mod metrics;
 mod queries;
 mod registry;
 mod registry_server;
 mod server;
 mod worker_client;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU8},
+    time::Duration,
+};
 
 use lode_domain::cluster::ClusterStatus;
 use lode_index::{Index, IndexError};
@@ -25,8 +30,8 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::Config;
-use self::{job::Jobs, registry::Registry};
+pub use self::{config::Config, metrics::METRICS};
+use self::{http::Phase, job::Jobs, registry::Registry};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -39,6 +44,8 @@ pub struct Coordinator {
     index: Index,
     registry: Arc<Registry>,
     jobs: Arc<Jobs>,
+    /// A [`Phase`].
+    phase: AtomicU8,
 }
 
 /// A coordinator that cannot run.
@@ -50,6 +57,9 @@ pub enum RunError {
     /// The gRPC server broke off.
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
+    /// The descriptors of the services cannot be read.
+    #[error("gRPC reflection failed: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 impl Coordinator {
@@ -59,7 +69,8 @@ impl Coordinator {
     /// If it does not open; the message says why and what to do.
     pub fn open(config: &Config) -> Result<Arc<Self>, IndexError> {
         let index = Index::open(&config.data_dir.join("index"))?;
-        Ok(Arc::new(Self { index, registry: Arc::new(Registry::default()), jobs: Arc::new(Jobs::default()) }))
+        let phase = AtomicU8::new(Phase::Starting as u8);
+        Ok(Arc::new(Self { index, registry: Arc::new(Registry::default()), jobs: Arc::new(Jobs::default()), phase }))
     }
 
     /// The cluster at this moment.
@@ -95,10 +106,13 @@ pub async fn run(
         .add_service(health_service)
         .add_service(front)
         .add_service(workers)
+        .add_service(lode_proto::reflection()?)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
     let reaper = tokio::spawn(registry::reap(coordinator.registry.clone(), shutdown.clone()));
+    coordinator.enter(Phase::Serving);
     let stopped = async {
         shutdown.cancelled().await;
+        coordinator.enter(Phase::Draining);
         coordinator.jobs.cancel_all();
         tokio::time::sleep(DRAIN).await;
     };

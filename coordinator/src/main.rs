@@ -27,16 +27,22 @@ struct Args {
     /// Address to serve gRPC on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     grpc: SocketAddr,
+    #[command(flatten)]
+    operations: lode_ops::OpsArgs,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    args.operations.log_format.init();
+    // Up before the index is open: probes hear that the coordinator lives and is not ready.
+    let front = args.operations.front(&[lode_coordinator::METRICS]).await?;
 
     let config = Config { data_dir: args.data_dir, grpc: args.grpc };
     let coordinator = Coordinator::open(&config)?;
+    if let Some(front) = &front {
+        front.speak_for(coordinator.clone());
+    }
     let listener = TcpListener::bind(config.grpc).await.with_context(|| format!("cannot listen on {}", config.grpc))?;
     tracing::info!(address = %listener.local_addr()?, data_dir = %config.data_dir.display(), "serving");
 

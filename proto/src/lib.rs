@@ -5,8 +5,10 @@
 
 pub mod convert;
 mod fault;
+mod reflection;
 
 pub use fault::{Fault, FaultKind};
+pub use reflection::reflection;
 
 pub mod wire {
     //! Generated from `lode/v1/*.proto`.

@@ -26,13 +26,21 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub fn start(workers: usize, model: &Path) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut cluster = Self { folder, port: free_port(), coordinator: None, workers: Vec::new() };
+        let mut cluster = Self::empty();
         cluster.start_coordinator();
         for _ in 0..workers {
             cluster.start_worker(model);
         }
         cluster
+    }
+
+    /// A folder and a port; the test starts the processes.
+    ///
+    /// # Panics
+    /// If no folder or port can be had.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        Self { folder, port: free_port(), coordinator: None, workers: Vec::new() }
     }
 
     /// The folder of the index and the logs.

@@ -2,12 +2,14 @@
 
 mod cluster;
 mod data;
+mod http;
 mod hub;
 mod process;
 
 pub use self::{
     cluster::{Cluster, lode},
     data::{Case, demo_concepts, demo_model, golden_cases, repository, shared},
+    http::{Answer, Front},
     hub::Hub,
     process::{Output, Program, binary},
 };

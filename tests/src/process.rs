@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::Front;
+
 /// The path of one of the workspace's programs, beside the test that runs.
 ///
 /// # Panics
@@ -88,6 +90,18 @@ impl Program {
     /// Everything it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// Waits for its HTTP front, which `--http 127.0.0.1:0` gives it.
+    ///
+    /// # Panics
+    /// As [`Self::wait_for`], and if the log does not say where the front is.
+    #[track_caller]
+    pub fn front(&mut self) -> Front {
+        self.wait_for("HTTP front up");
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("HTTP front up")).expect("it was just there");
+        Front::at(line.split("address=").nth(1).expect("it says where").trim())
     }
 
     /// Waits until a line of its log contains `text`.

@@ -8,6 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{Arc, mpsc},
     thread,
+    time::Instant,
 };
 
 use lode_domain::{event::ShardEvent, generation::GenerateEvent};
@@ -19,6 +20,7 @@ use tracing::Span;
 use crate::{
     fault::{device_died, of_model},
     generating::Generating,
+    metrics,
     score::{Events, Gone, score},
     shard::PreparedShard,
 };
@@ -154,11 +156,15 @@ impl MineTask {
     fn run_batch(&mut self, model: &Model) -> Result<bool, Fault> {
         let Some(batch) = self.shard.batches.pop_front() else { return Ok(false) };
         let sentences: Vec<_> = batch.iter().map(|&place| &self.shard.sentences[place]).collect();
+        let started = Instant::now();
         let responses = model.responses(&sentences, self.shard.spec.recipe.pooling).map_err(of_model)?;
         let rows: Vec<&[f32]> = (0..responses.sentences()).map(|sentence| responses.row(sentence)).collect();
         self.shard.store.append(&rows).map_err(Fault::internal)?;
+        let tokens = sentences.iter().map(|sentence| sentence.len() as u64).sum();
+        metrics::BATCH_SECONDS.observe(started.elapsed());
+        metrics::TOKENS.add(tokens);
         let progress = &mut self.shard.progress;
-        progress.tokens_done += sentences.iter().map(|sentence| sentence.len() as u64).sum::<u64>();
+        progress.tokens_done += tokens;
         progress.sentences_done += sentences.len() as u32;
         // Progress is for people: if nobody has read the last one yet, this one may be left out.
         let _ = self.events.try_send(Ok(ShardEvent::Progress(*progress)));
@@ -178,15 +184,19 @@ impl MineTask {
         let Self { shard, events, span, wake } = self;
         let _wake = Wake(wake);
         let _in_span = span.entered();
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         match score(&shard, &events) {
-            Ok(()) => tracing::info!(
-                sentences = shard.sentences.len(),
-                concepts = shard.concepts.len(),
-                spilled_bytes = shard.store.spilled_bytes(),
-                scoring_seconds = started.elapsed().as_secs_f32(),
-                "shard mined"
-            ),
+            Ok(()) => {
+                metrics::SHARDS.add(1);
+                metrics::SPILLED_BYTES.add(shard.store.spilled_bytes());
+                tracing::info!(
+                    sentences = shard.sentences.len(),
+                    concepts = shard.concepts.len(),
+                    spilled_bytes = shard.store.spilled_bytes(),
+                    scoring_seconds = started.elapsed().as_secs_f32(),
+                    "shard mined"
+                );
+            }
             Err(Gone) => tracing::info!("shard given up: nobody listens any more"),
         }
         // The responses go before the device may start on the next shard.

@@ -7,7 +7,7 @@ use lode_model::{Engine, Model, SequenceId};
 use lode_proto::Fault;
 use tokio::sync::mpsc::Sender;
 
-use crate::{device::GenerateTask, fault::of_model};
+use crate::{device::GenerateTask, fault::of_model, metrics};
 
 /// Who waits for a sequence.
 struct Owner {
@@ -27,11 +27,13 @@ pub(crate) struct Generating {
     model: Arc<Model>,
     engine: Engine,
     owners: BTreeMap<SequenceId, Owner>,
+    /// What the gauge of active sequences has of this one's.
+    told_active: i64,
 }
 
 impl Generating {
     pub(crate) fn new(model: Arc<Model>) -> Self {
-        Self { engine: Engine::new(model.clone()), model, owners: BTreeMap::new() }
+        Self { engine: Engine::new(model.clone()), model, owners: BTreeMap::new(), told_active: 0 }
     }
 
     /// Whether nothing is being generated.
@@ -55,6 +57,7 @@ impl Generating {
             }
         }
         self.owners.extend(joined);
+        self.tell_active();
     }
 
     /// Generates one token of every sequence.
@@ -68,7 +71,7 @@ impl Generating {
             waited_for
         });
         if self.owners.is_empty() {
-            return;
+            return self.tell_active();
         }
         let steps = match self.engine.step() {
             Ok(steps) => steps,
@@ -78,6 +81,7 @@ impl Generating {
             let Some(owner) = self.owners.get(&step.sequence) else { continue };
             let sample = owner.sample;
             if let Some(token) = step.token {
+                metrics::TOKENS_GENERATED.add(1);
                 owner.tell(Ok(GenerateEvent::Token { sample, token, text: step.text }));
             }
             if let Some(finished) = step.finished {
@@ -85,11 +89,19 @@ impl Generating {
                 self.owners.remove(&step.sequence);
             }
         }
+        self.tell_active();
+    }
+
+    /// Told as a change: the workers of an embedded cluster count together.
+    fn tell_active(&mut self) {
+        let active = self.owners.len() as i64;
+        metrics::SEQUENCES_ACTIVE.change(active - std::mem::replace(&mut self.told_active, active));
     }
 
     /// Ends all sequences with an error; the next ones start on a fresh engine.
     fn fail(&mut self, fault: &Fault) {
         std::mem::take(&mut self.owners).values().for_each(|owner| owner.tell(Err(fault.clone())));
         self.engine = Engine::new(self.model.clone());
+        self.tell_active();
     }
 }

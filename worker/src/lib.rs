@@ -7,6 +7,8 @@
 mod device;
 mod fault;
 mod generating;
+mod http;
+mod metrics;
 mod registration;
 mod score;
 mod server;
@@ -29,8 +31,12 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::source::{BadModelSource, LoadError, ModelSource, load};
 use self::{device::Device, registration::Registration};
+pub use self::{
+    http::Vitals,
+    metrics::METRICS,
+    source::{BadModelSource, LoadError, ModelSource, load},
+};
 
 /// How long streams may go on after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -53,6 +59,8 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Float type that the model was loaded in.
     pub precision: Precision,
+    /// Where the worker notes how it is, for those who probe it.
+    pub vitals: Vitals,
 }
 
 /// A worker that cannot run.
@@ -89,6 +97,9 @@ pub enum RunError {
     /// The gRPC server broke off.
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
+    /// The descriptors of the services cannot be read.
+    #[error("gRPC reflection failed: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
 }
 
 /// Registers and serves until `shutdown`.
@@ -110,6 +121,8 @@ pub async fn run(
     let card = card(&config, &model, url);
     let stop_serving = CancellationToken::new();
     let (device, died) = Device::start(model.clone());
+    let vitals = config.vitals.clone();
+    vitals.set_device_runs(true);
     let worker = server::Desk::new(model, device, config.memory_budget, config.spill_dir, stop_serving.clone());
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -118,8 +131,9 @@ pub async fn run(
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .add_service(health_service)
         .add_service(service)
+        .add_service(lode_proto::reflection()?)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop_serving.clone().cancelled_owned());
-    let registration = Registration::new(config.coordinator, card)?;
+    let registration = Registration::new(config.coordinator, card, vitals.clone())?;
     let drained = async {
         shutdown.cancelled().await;
         // New work stops coming before the streams that are open end.
@@ -130,7 +144,10 @@ pub async fn run(
     tokio::select! {
         served = serve => Ok(served?),
         refused = registration.keep() => Err(refused),
-        _ = died => Err(RunError::DeviceDied),
+        _ = died => {
+            vitals.set_device_runs(false);
+            Err(RunError::DeviceDied)
+        }
         () = drained => {
             tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs());
             Ok(())

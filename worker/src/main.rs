@@ -1,11 +1,11 @@
 //! `lode-worker`: one device of a Lode cluster.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Parser;
-use lode_worker::{Config, DeviceChoice, LoadOptions, ModelSource, Precision};
+use lode_worker::{Config, DeviceChoice, LoadOptions, ModelSource, Precision, Vitals};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -44,13 +44,16 @@ struct Args {
     /// URL under which the coordinator reaches this worker; needed when listening on 0.0.0.0.
     #[arg(long, value_name = "URL")]
     advertise: Option<String>,
+    #[command(flatten)]
+    operations: lode_ops::OpsArgs,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    args.operations.log_format.init();
+    // Up before the model is loaded: probes hear that the worker lives and is not ready.
+    let front = args.operations.front(&[lode_worker::METRICS]).await?;
 
     let options = LoadOptions { device: args.device, precision: args.dtype };
     let source = args.model.clone();
@@ -63,7 +66,11 @@ async fn main() -> anyhow::Result<()> {
         spill_dir: args.spill_dir,
         advertise: args.advertise,
         precision: args.dtype,
+        vitals: Vitals::default(),
     };
+    if let Some(front) = &front {
+        front.speak_for(Arc::new(config.vitals.clone()));
+    }
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     lode_worker::run(config, model, listener, shutdown).await?;

@@ -10,7 +10,7 @@ use lode_proto::{
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::RunError;
+use crate::{RunError, Vitals};
 
 /// The longest wait between two tries to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
@@ -25,10 +25,11 @@ pub(crate) struct Registration {
     worker: Mutex<Option<WorkerId>>,
     /// Set with the goodbye: who leaves does not register again.
     leaving: CancellationToken,
+    vitals: Vitals,
 }
 
 impl Registration {
-    pub(crate) fn new(url: String, card: WorkerCard) -> Result<Self, RunError> {
+    pub(crate) fn new(url: String, card: WorkerCard, vitals: Vitals) -> Result<Self, RunError> {
         let endpoint = Endpoint::from_shared(url.clone())
             .map_err(|error| RunError::BadUrl { url: url.clone(), reason: error.to_string() })?
             .connect_timeout(TIMEOUT)
@@ -40,6 +41,7 @@ impl Registration {
             stub: RegistryClient::new(endpoint.connect_lazy()),
             worker: Mutex::new(None),
             leaving: CancellationToken::new(),
+            vitals,
         })
     }
 
@@ -56,6 +58,7 @@ impl Registration {
             if self.leaving.is_cancelled() {
                 std::future::pending::<()>().await;
             }
+            self.set(None);
             tracing::warn!(coordinator = self.url, "the coordinator does not know this worker any more");
         }
     }
@@ -100,6 +103,7 @@ impl Registration {
     pub(crate) async fn say_goodbye(&self) {
         self.leaving.cancel();
         let Some(worker) = self.get() else { return };
+        self.set(None);
         if let Err(status) =
             self.stub.clone().deregister(DeregisterRequest { worker: worker.0, url: self.card.url.clone() }).await
         {
@@ -112,6 +116,7 @@ impl Registration {
     }
 
     fn set(&self, worker: Option<WorkerId>) {
+        self.vitals.set_registered(worker.is_some());
         *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
     }
 }

@@ -115,5 +115,5 @@ async fn remote(global: &Global, model: Option<&ModelArg>) -> anyhow::Result<Cli
 }
 
 fn config(global: &Global) -> Config {
-    Config { data_dir: global.data_dir.clone(), grpc: SocketAddr::from(([127, 0, 0, 1], 0)) }
+    Config { data_dir: global.data_dir.clone(), grpc: SocketAddr::from(([127, 0, 0, 1], 0)), http: None }
 }

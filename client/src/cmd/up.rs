@@ -26,12 +26,16 @@ pub(crate) struct Args {
     /// Address to serve gRPC on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     grpc: SocketAddr,
+    /// Address to serve /healthz, /readyz and /metrics on over HTTP; off unless given. Whoever reaches it may read the
+    /// metrics: there is no authentication.
+    #[arg(long, value_name = "ADDR")]
+    http: Option<SocketAddr>,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let workers = load(global, &args.model).await?;
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
-    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc };
+    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc, http: args.http };
     let mut cluster = Embedded::start(config, Some(workers)).await?;
     write(&format!("{}\n", cluster.url()))?;
     note(next_steps(global, &args.model, cluster.url(), &data_dir));

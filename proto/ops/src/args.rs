@@ -1,0 +1,30 @@
+//! The flags that every server has.
+
+use std::net::SocketAddr;
+
+use crate::{Front, FrontError, LogFormat, Metric};
+
+/// Flags for operators; flattened into a program's own, which clap tells from these by the name of the struct.
+#[derive(Clone, Debug, clap::Args)]
+pub struct OpsArgs {
+    /// Address to serve /healthz, /readyz and /metrics on over HTTP; off unless given. Whoever reaches it may read the
+    /// metrics: there is no authentication.
+    #[arg(long, value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// How log lines are written to stderr.
+    #[arg(long, value_enum, value_name = "FORMAT", env = "LODE_LOG_FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+}
+
+impl OpsArgs {
+    /// Starts the HTTP front, if one is asked for.
+    ///
+    /// # Errors
+    /// As [`Front::start`].
+    pub async fn front(&self, tables: &[&[Metric]]) -> Result<Option<Front>, FrontError> {
+        match self.http {
+            Some(address) => Front::start(address, tables).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}

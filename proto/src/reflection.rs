@@ -1,0 +1,17 @@
+//! gRPC reflection: tools such as grpcurl ask a server for its services and need no `.proto` files.
+
+use tonic_reflection::server::{
+    Builder, Error,
+    v1::{ServerReflection, ServerReflectionServer},
+};
+
+/// The services of `lode/v1`, as protobuf describes them.
+const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("lode");
+
+/// The reflection service, for every server of the cluster.
+///
+/// # Errors
+/// If the descriptors that were built in cannot be read.
+pub fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, Error> {
+    Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()
+}

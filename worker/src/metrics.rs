@@ -1,0 +1,22 @@
+//! What the worker counts. A new metric is a constant and a place in [`METRICS`].
+
+use lode_ops::{Metric, Unit};
+
+/// All of it.
+pub const METRICS: &[Metric] = &[SHARDS, TOKENS, BATCH_SECONDS, SPILLED_BYTES, SEQUENCES_ACTIVE, TOKENS_GENERATED];
+
+pub(crate) const SHARDS: Metric =
+    Metric::counter("lode_worker_shards_total", Unit::Count, "Shards that were mined to their end.");
+pub(crate) const TOKENS: Metric =
+    Metric::counter("lode_worker_tokens_total", Unit::Count, "Tokens of sentences that were run for mining.");
+pub(crate) const BATCH_SECONDS: Metric =
+    Metric::seconds("lode_worker_batch_seconds", "How long one batch of sentences took on the device, in seconds.");
+pub(crate) const SPILLED_BYTES: Metric = Metric::counter(
+    "lode_worker_spilled_bytes_total",
+    Unit::Bytes,
+    "Responses beyond the memory budget that went to the disk.",
+);
+pub(crate) const SEQUENCES_ACTIVE: Metric =
+    Metric::gauge("lode_worker_sequences_active", Unit::Count, "Samples that are being generated.");
+pub(crate) const TOKENS_GENERATED: Metric =
+    Metric::counter("lode_worker_tokens_generated_total", Unit::Count, "Tokens that were generated.");
