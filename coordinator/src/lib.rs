@@ -13,6 +13,7 @@ mod job_run;
 mod queries;
 mod registry;
 mod registry_server;
+mod security;
 mod server;
 mod worker_client;
 
@@ -20,12 +21,15 @@ use std::{sync::Arc, time::Duration};
 
 use lode_domain::cluster::ClusterStatus;
 use lode_index::{Index, IndexError};
-use lode_proto::wire::{lode_server::LodeServer, registry_server::RegistryServer};
+use lode_proto::{
+    Guard,
+    wire::{lode_server::LodeServer, registry_server::RegistryServer},
+};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::Config;
+pub use self::{config::Config, security::Security};
 use self::{job::Jobs, registry::Registry};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
@@ -39,6 +43,7 @@ pub struct Coordinator {
     index: Index,
     registry: Arc<Registry>,
     jobs: Arc<Jobs>,
+    security: Security,
 }
 
 /// A coordinator that cannot run.
@@ -47,6 +52,9 @@ pub enum RunError {
     /// The index does not open.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The certificate and its key, or the clients' authority, are not what they should be.
+    #[error("the TLS certificates cannot be used")]
+    Certificates(#[source] tonic::transport::Error),
     /// The gRPC server broke off.
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -59,7 +67,8 @@ impl Coordinator {
     /// If it does not open; the message says why and what to do.
     pub fn open(config: &Config) -> Result<Arc<Self>, IndexError> {
         let index = Index::open(&config.data_dir.join("index"))?;
-        Ok(Arc::new(Self { index, registry: Arc::new(Registry::default()), jobs: Arc::new(Jobs::default()) }))
+        let (registry, jobs) = (Arc::new(Registry::default()), Arc::new(Jobs::default()));
+        Ok(Arc::new(Self { index, registry, jobs, security: config.security.clone() }))
     }
 
     /// The cluster at this moment.
@@ -90,8 +99,13 @@ pub async fn run(
     let front = LodeServer::new(server::Front::new(coordinator.clone(), shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES);
     let workers = RegistryServer::new(registry_server::Door::new(coordinator.clone()));
-    let serve = tonic::transport::Server::builder()
+    let mut server = tonic::transport::Server::builder();
+    if let Some(tls) = &coordinator.security.tls {
+        server = server.tls_config(tls.config()).map_err(RunError::Certificates)?;
+    }
+    let serve = server
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .layer(Guard::new(coordinator.security.tokens.clone()))
         .add_service(health_service)
         .add_service(front)
         .add_service(workers)

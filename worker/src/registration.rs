@@ -4,10 +4,9 @@ use std::{sync::Mutex, time::Duration};
 
 use lode_domain::{cluster::WorkerCard, id::WorkerId};
 use lode_proto::{
-    Fault,
+    BadCredentials, BearerChannel, Credentials, Fault,
     wire::{DeregisterRequest, HeartbeatRequest, RegisterRequest, registry_client::RegistryClient},
 };
-use tonic::transport::{Channel, Endpoint};
 
 use crate::RunError;
 
@@ -20,18 +19,18 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub(crate) struct Registration {
     url: String,
     card: WorkerCard,
-    stub: RegistryClient<Channel>,
+    stub: RegistryClient<BearerChannel>,
     worker: Mutex<Option<WorkerId>>,
 }
 
 impl Registration {
-    pub(crate) fn new(url: String, card: WorkerCard) -> Result<Self, RunError> {
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| RunError::BadUrl { url: url.clone(), reason: error.to_string() })?
-            .connect_timeout(TIMEOUT)
-            .timeout(TIMEOUT)
-            .tcp_nodelay(true);
-        Ok(Self { url, card, stub: RegistryClient::new(endpoint.connect_lazy()), worker: Mutex::new(None) })
+    pub(crate) fn new(url: String, card: WorkerCard, credentials: &Credentials) -> Result<Self, RunError> {
+        let bad = |reason: BadCredentials| RunError::BadUrl { url: url.clone(), reason };
+        let bearer = credentials.bearer().map_err(bad)?;
+        let endpoint =
+            credentials.endpoint(&url).map_err(bad)?.connect_timeout(TIMEOUT).timeout(TIMEOUT).tcp_nodelay(true);
+        let stub = RegistryClient::with_interceptor(endpoint.connect_lazy(), bearer);
+        Ok(Self { url, card, stub, worker: Mutex::new(None) })
     }
 
     /// Keeps the worker registered; ends only if the coordinator refuses it.
