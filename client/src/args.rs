@@ -6,6 +6,7 @@ use anyhow::bail;
 use bytesize::ByteSize;
 use clap::{Parser, Subcommand, ValueEnum};
 use lode_domain::{
+    access::Secret,
     compare::Experts,
     concept::ConceptId,
     expertise::Recipe,
@@ -13,6 +14,7 @@ use lode_domain::{
     pooling::{Pooling, Tokens},
     query::ConceptRef,
 };
+use lode_proto::{Authority, Credentials, Identity};
 use lode_worker::{DeviceChoice, ModelSource, Precision};
 
 use crate::{cmd, output::Format};
@@ -63,6 +65,25 @@ pub(crate) struct Global {
         help_heading = "Cluster"
     )]
     pub(crate) coordinator: String,
+    /// Token to show to the coordinator; better given in LODE_TOKEN, which others on the machine do not see.
+    #[arg(
+        long,
+        global = true,
+        value_name = "TOKEN",
+        env = "LODE_TOKEN",
+        hide_env_values = true,
+        help_heading = "Cluster"
+    )]
+    pub(crate) token: Option<Secret>,
+    /// Authority (PEM) that signed the coordinator's certificate, for https://.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Certificate (PEM) to show to a coordinator that asks for one.
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, global = true, value_name = "FILE", help_heading = "Cluster")]
+    pub(crate) tls_key: Option<PathBuf>,
     /// Run the command on a cluster in this process instead.
     #[arg(long, global = true, help_heading = "Cluster")]
     pub(crate) embedded: bool,
@@ -91,6 +112,30 @@ impl Global {
     /// The format of everything but exports.
     pub(crate) fn format(&self) -> Format {
         self.format.unwrap_or(Format::Table)
+    }
+
+    /// What is shown to a coordinator elsewhere.
+    pub(crate) fn credentials(&self) -> anyhow::Result<Credentials> {
+        let ca = self.ca.as_deref().map(Authority::read).transpose()?;
+        let identity = match (&self.tls_cert, &self.tls_key) {
+            (Some(cert), Some(key)) => Some(Identity::read(cert, key)?),
+            (None, None) => None,
+            _ => bail!("--tls-cert and --tls-key go together: a certificate and its key"),
+        };
+        Ok(Credentials { token: self.token.clone(), ca, identity })
+    }
+
+    /// The embedded cluster speaks over the loopback, in the clear.
+    pub(crate) fn refuse_tls_flags(&self) -> anyhow::Result<()> {
+        let given = [
+            ("--ca", self.ca.is_some()),
+            ("--tls-cert", self.tls_cert.is_some()),
+            ("--tls-key", self.tls_key.is_some()),
+        ];
+        match given.into_iter().find(|(_, given)| *given) {
+            Some((flag, _)) => bail!("{flag} is for a coordinator elsewhere; an embedded cluster has no TLS"),
+            None => Ok(()),
+        }
     }
 
     /// Flags that mean nothing without an embedded cluster must not be taken for something.

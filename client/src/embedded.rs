@@ -3,9 +3,12 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use lode_coordinator::Coordinator;
-use lode_domain::id::ModelName;
+use lode_domain::{
+    access::{Grant, Role, Secret, TokenTable},
+    id::ModelName,
+};
 use lode_ops::{Front, FrontError};
-use lode_proto::Fault;
+use lode_proto::{Credentials, Fault};
 use lode_worker::{Model, Precision, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -26,6 +29,8 @@ pub struct Config {
     /// Where it answers probes and scrapers, if anywhere. The metrics are the process's: only one cluster of a process can
     /// have this.
     pub http: Option<SocketAddr>,
+    /// Who may call it; without tokens, everyone may do everything.
+    pub tokens: Option<Vec<Grant>>,
 }
 
 /// The workers of an embedded cluster: they share one loaded model.
@@ -47,6 +52,8 @@ pub struct Workers {
 pub struct Embedded {
     client: Client,
     url: String,
+    /// What its own parts show to each other.
+    credentials: Credentials,
     stop_workers: CancellationToken,
     stop_coordinator: CancellationToken,
     workers: JoinSet<Result<(), EmbeddedError>>,
@@ -114,7 +121,13 @@ impl Embedded {
         let listener = listen(config.grpc).await?;
         let address = listener.local_addr().map_err(|source| EmbeddedError::Listen { address: config.grpc, source })?;
         let data_dir = config.data_dir.or_else(|| scratch.as_ref().map(|folder| folder.path().to_owned()));
-        let config = lode_coordinator::Config { data_dir: data_dir.unwrap_or_default(), grpc: address };
+        let mut tokens = config.tokens;
+        let own = tokens.as_mut().map(own_token);
+        let credentials = Credentials { token: own, ..Credentials::default() };
+        let tokens = tokens.map(|grants| TokenTable::new(&grants));
+        let security = lode_coordinator::Security { tokens, tls: None };
+        let data_dir = data_dir.unwrap_or_default();
+        let config = lode_coordinator::Config { data_dir, grpc: address, security };
         // Opening waits for a lock and reads the disk.
         let opened = tokio::task::spawn_blocking(move || Coordinator::open(&config)).await;
         let opened = opened.map_err(|error| EmbeddedError::Ended(error.to_string()))?;
@@ -130,8 +143,9 @@ impl Embedded {
         coordinator.spawn(async move { Ok(lode_coordinator::run(opened, listener, stop).await?) });
         let url = format!("http://{}", reachable(address));
         let mut cluster = Self {
-            client: Client::connect(&url).await?,
+            client: Client::connect(&url, &credentials).await?,
             url,
+            credentials,
             stop_workers: CancellationToken::new(),
             stop_coordinator,
             workers: JoinSet::new(),
@@ -192,6 +206,7 @@ impl Embedded {
                 advertise: None,
                 precision: workers.precision,
                 vitals: Vitals::default(),
+                credentials: self.credentials.clone(),
             };
             let (model, stop) = (workers.model.clone(), self.stop_workers.clone());
             self.workers.spawn(async move { Ok(lode_worker::run(config, model, listener, stop).await?) });
@@ -202,6 +217,14 @@ impl Embedded {
             error = self.broken() => Err(error),
         }
     }
+}
+
+/// Adds a token that never leaves this process: for the cluster's own workers and client.
+fn own_token(grants: &mut Vec<Grant>) -> Secret {
+    let random: [u8; 32] = rand::random();
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    grants.push(Grant { role: Role::Admin, secret: hex.clone().into() });
+    hex.into()
 }
 
 /// Waits until `count` workers are registered.

@@ -8,5 +8,5 @@ pub mod concepts;
 pub mod embedded;
 mod stub;
 
-pub use lode_proto::{Fault, FaultKind};
+pub use lode_proto::{Credentials, Fault, FaultKind};
 pub use stub::{Client, Events, Export};

@@ -16,11 +16,11 @@ use lode_domain::{
     unit::UnitName,
 };
 use lode_proto::{
-    Fault,
+    BadCredentials, BearerChannel, Credentials, Fault,
     convert::{BadField, job_parts, top_request},
+    distrust,
     wire::{self, export_event, lode_client::LodeClient, submit_job_request::Message},
 };
-use tonic::transport::{Channel, Endpoint};
 
 /// How long a coordinator may take to accept a connection.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
@@ -34,7 +34,7 @@ pub type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Fault>> + Send>>;
 /// A connection to a coordinator; clones share it.
 #[derive(Clone, Debug)]
 pub struct Client {
-    lode: LodeClient<Channel>,
+    lode: LodeClient<BearerChannel>,
 }
 
 /// A concept's whole expertise, on its way.
@@ -46,27 +46,32 @@ pub struct Export {
 }
 
 impl Client {
-    /// Connects to the coordinator at `url`.
+    /// Connects to the coordinator at `url`; every call shows the token of `credentials`.
     ///
     /// # Errors
-    /// If `url` is none, or nobody answers there; the message says what to start.
-    pub async fn connect(url: &str) -> Result<Self, Fault> {
-        let bad = |reason: &dyn std::fmt::Display| {
-            Fault::invalid(format!("`{url}` is not a coordinator's URL ({reason}); it looks like http://HOST:7400"))
+    /// If `url` is none or needs other credentials, or nobody answers there who can be trusted; the message says what to
+    /// do.
+    pub async fn connect(url: &str, credentials: &Credentials) -> Result<Self, Fault> {
+        let bad = |error: BadCredentials| match error {
+            BadCredentials::Url(reason) => {
+                Fault::invalid(format!("`{url}` is not a coordinator's URL ({reason}); it looks like http://HOST:7400"))
+            }
+            other => Fault::invalid(format!("cannot connect to {url}: {other}")),
         };
-        let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|error| bad(&error))?;
-        if endpoint.uri().scheme_str() != Some("http") {
-            return Err(bad(&"it does not begin with http://"));
-        }
+        let bearer = credentials.bearer().map_err(bad)?;
+        let endpoint = credentials.endpoint(url).map_err(bad)?;
         let endpoint = endpoint.connect_timeout(CONNECT_PATIENCE).http2_keep_alive_interval(Duration::from_secs(20));
         let channel = endpoint.connect().await.map_err(|error| {
+            if let Some(fault) = distrust(&error) {
+                return Fault { message: format!("cannot connect to {url}: {fault}"), ..fault };
+            }
             let cause = innermost(&error);
             Fault::unavailable(format!(
                 "no coordinator at {url} ({cause}): start one with `lode up --model NAME=PATH` or \
                  `lode-coordinator --data-dir DIR`, or use --embedded"
             ))
         })?;
-        Ok(Self { lode: LodeClient::new(channel).max_decoding_message_size(MESSAGE_BYTES) })
+        Ok(Self { lode: LodeClient::with_interceptor(channel, bearer).max_decoding_message_size(MESSAGE_BYTES) })
     }
 
     /// Starts a mining job.
@@ -202,7 +207,7 @@ impl Client {
     }
 
     /// A call needs a stub of its own; they share the connection.
-    fn stub(&self) -> LodeClient<Channel> {
+    fn stub(&self) -> LodeClient<BearerChannel> {
         self.lode.clone()
     }
 }

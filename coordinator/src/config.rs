@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
+use crate::Security;
+
 /// A coordinator's settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -9,4 +11,6 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where clients and workers reach it.
     pub grpc: SocketAddr,
+    /// Who may call it.
+    pub security: Security,
 }

@@ -15,6 +15,7 @@ mod metrics;
 mod queries;
 mod registry;
 mod registry_server;
+mod security;
 mod server;
 mod worker_client;
 
@@ -25,12 +26,15 @@ use std::{
 
 use lode_domain::cluster::ClusterStatus;
 use lode_index::{Index, IndexError};
-use lode_proto::wire::{lode_server::LodeServer, registry_server::RegistryServer};
+use lode_proto::{
+    Guard,
+    wire::{lode_server::LodeServer, registry_server::RegistryServer},
+};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{config::Config, metrics::METRICS};
+pub use self::{config::Config, metrics::METRICS, security::Security};
 use self::{http::Phase, job::Jobs, registry::Registry};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
@@ -46,6 +50,7 @@ pub struct Coordinator {
     jobs: Arc<Jobs>,
     /// A [`Phase`].
     phase: AtomicU8,
+    security: Security,
 }
 
 /// A coordinator that cannot run.
@@ -54,6 +59,9 @@ pub enum RunError {
     /// The index does not open.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The certificate and its key, or the clients' authority, are not what they should be.
+    #[error("the TLS certificates cannot be used")]
+    Certificates(#[source] tonic::transport::Error),
     /// The gRPC server broke off.
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -70,7 +78,8 @@ impl Coordinator {
     pub fn open(config: &Config) -> Result<Arc<Self>, IndexError> {
         let index = Index::open(&config.data_dir.join("index"))?;
         let phase = AtomicU8::new(Phase::Starting as u8);
-        Ok(Arc::new(Self { index, registry: Arc::new(Registry::default()), jobs: Arc::new(Jobs::default()), phase }))
+        let (registry, jobs) = (Arc::new(Registry::default()), Arc::new(Jobs::default()));
+        Ok(Arc::new(Self { index, registry, jobs, phase, security: config.security.clone() }))
     }
 
     /// The cluster at this moment.
@@ -101,8 +110,13 @@ pub async fn run(
     let front = LodeServer::new(server::Front::new(coordinator.clone(), shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES);
     let workers = RegistryServer::new(registry_server::Door::new(coordinator.clone()));
-    let serve = tonic::transport::Server::builder()
+    let mut server = tonic::transport::Server::builder();
+    if let Some(tls) = &coordinator.security.tls {
+        server = server.tls_config(tls.config()).map_err(RunError::Certificates)?;
+    }
+    let serve = server
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .layer(Guard::new(coordinator.security.tokens.clone()))
         .add_service(health_service)
         .add_service(front)
         .add_service(workers)

@@ -1,10 +1,15 @@
 //! `lode-coordinator`: the index and the jobs of a Lode cluster.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context as _;
 use clap::Parser;
-use lode_coordinator::{Config, Coordinator};
+use lode_coordinator::{Config, Coordinator, Security};
+use lode_domain::access::{Exposure, Role, TokenTable, grants};
+use lode_proto::{Authority, Identity, ServerTls};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +20,9 @@ use tokio_util::sync::CancellationToken;
     version,
     after_help = "Examples:
   lode-coordinator --data-dir /var/lib/lode
-  lode-coordinator --data-dir ./index --grpc 127.0.0.1:7400
+  lode-coordinator --data-dir /var/lib/lode --grpc 10.0.0.1:7400 --token-file tokens
+  lode-coordinator --data-dir /var/lib/lode --grpc 10.0.0.1:7400 --token-file tokens \\
+                   --tls-cert server.pem --tls-key server.key --tls-client-ca ca.pem
 
 Then start workers with  lode-worker --coordinator http://127.0.0.1:7400 --model NAME=PATH
 and mine with            lode --coordinator http://127.0.0.1:7400 mine --model NAME CONCEPTS"
@@ -29,6 +36,46 @@ struct Args {
     grpc: SocketAddr,
     #[command(flatten)]
     operations: lode_ops::OpsArgs,
+    /// File of `ROLE TOKEN` lines: who may call; roles are admin, miner, reader and worker.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Certificate (PEM) to serve TLS with.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Let in only those who show a certificate that this authority (PEM) has signed; it vouches for workers' too.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Allow an address that others reach though there are no tokens: everyone may do everything.
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Args {
+    fn security(&self) -> anyhow::Result<Security> {
+        let tokens = match &self.token_file {
+            Some(path) => Some(read_tokens(path)?),
+            None => None,
+        };
+        let client_ca = self.tls_client_ca.as_deref().map(Authority::read).transpose()?;
+        let tls = match self.tls_cert.as_deref().zip(self.tls_key.as_deref()) {
+            Some((cert, key)) => Some(ServerTls { identity: Identity::read(cert, key)?, client_ca }),
+            None => None,
+        };
+        Ok(Security { tokens, tls })
+    }
+}
+
+fn read_tokens(path: &Path) -> anyhow::Result<TokenTable> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let grants = grants(&text).with_context(|| format!("{} is not a token file", path.display()))?;
+    let table = TokenTable::new(&grants);
+    if !table.has(Role::Worker) && !table.has(Role::Admin) {
+        tracing::warn!(path = %path.display(), "there is no worker's token: no worker can join");
+    }
+    Ok(table)
 }
 
 #[tokio::main]
@@ -38,7 +85,9 @@ async fn main() -> anyhow::Result<()> {
     // Up before the index is open: probes hear that the coordinator lives and is not ready.
     let front = args.operations.front(&[lode_coordinator::METRICS]).await?;
 
-    let config = Config { data_dir: args.data_dir, grpc: args.grpc };
+    let security = args.security()?;
+    Exposure::of(security.tokens.is_some(), args.insecure).check(args.grpc)?;
+    let config = Config { data_dir: args.data_dir, grpc: args.grpc, security };
     let coordinator = Coordinator::open(&config)?;
     if let Some(front) = &front {
         front.speak_for(coordinator.clone());

@@ -13,7 +13,7 @@ use lode_domain::{
     cluster::{PROTOCOL_VERSION, WorkerCard, WorkerStatus},
     id::{ModelHash, ModelName, WorkerId},
 };
-use lode_proto::Fault;
+use lode_proto::{Credentials, Fault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -74,11 +74,11 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// Takes a worker in; one that was known under the same address is replaced.
+    /// Takes a worker in, to be called with `credentials`; one that was known under the same address is replaced.
     ///
     /// # Errors
     /// If it speaks another protocol, or its model is not the one that another worker has under that name.
-    pub(crate) fn register(&self, card: WorkerCard) -> Result<WorkerId, Fault> {
+    pub(crate) fn register(&self, card: WorkerCard, credentials: &Credentials) -> Result<WorkerId, Fault> {
         if card.protocol_version != PROTOCOL_VERSION {
             return Err(Fault::precondition(format!(
                 "the worker speaks protocol {}, the coordinator {PROTOCOL_VERSION}: run the same version of both (the \
@@ -87,7 +87,7 @@ impl Registry {
                 env!("CARGO_PKG_VERSION")
             )));
         }
-        let client = WorkerClient::new(&card.url)?;
+        let client = WorkerClient::new(&card.url, credentials)?;
         let mut members = locked(&self.members);
         members.retain(|_, member| member.card.url != card.url);
         let (name, hash) = (&card.model.name, card.model.hash);
@@ -229,17 +229,21 @@ mod tests {
         }
     }
 
+    fn register(registry: &Registry, card: WorkerCard) -> Result<WorkerId, Fault> {
+        registry.register(card, &Credentials::default())
+    }
+
     #[tokio::test]
     async fn mismatches_are_refused_with_the_reason() {
         let registry = Registry::default();
-        let first = registry.register(card("http://127.0.0.1:1", 1)).unwrap();
-        let refused = registry.register(card("http://127.0.0.1:2", 2)).unwrap_err();
+        let first = register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
+        let refused = register(&registry, card("http://127.0.0.1:2", 2)).unwrap_err();
         assert!(refused.message.contains("`demo` is 010101010101 here"), "{refused}");
         let old = WorkerCard { protocol_version: 0, ..card("http://127.0.0.1:3", 1) };
-        assert!(registry.register(old).unwrap_err().message.contains("protocol 0"));
-        assert!(registry.register(card("not a url", 1)).is_err());
+        assert!(register(&registry, old).unwrap_err().message.contains("protocol 0"));
+        assert!(register(&registry, card("not a url", 1)).is_err());
         // The same address again is the same worker after a restart.
-        let again = registry.register(card("http://127.0.0.1:1", 1)).unwrap();
+        let again = register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
         assert_ne!(first, again);
         assert!(!registry.heartbeat(first, "http://127.0.0.1:1") && registry.heartbeat(again, "http://127.0.0.1:1"));
         // A number from before a restart may be another worker's by now.
@@ -250,8 +254,8 @@ mod tests {
     #[tokio::test]
     async fn requests_go_to_the_least_loaded() {
         let registry = Registry::default();
-        registry.register(card("http://127.0.0.1:1", 1)).unwrap();
-        registry.register(card("http://127.0.0.1:2", 1)).unwrap();
+        register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
+        register(&registry, card("http://127.0.0.1:2", 1)).unwrap();
         let hash = ModelHash([1; 32]);
         let busy = registry.least_loaded(hash).unwrap();
         let guard = busy.count_request();

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use lode_domain::{cluster::WorkerCard, id::WorkerId};
+use lode_domain::{access::Secret, cluster::WorkerCard, id::WorkerId};
 use lode_index::IndexError;
 use lode_proto::{
-    Fault,
+    Fault, bearer_of,
     wire::{
         DeregisterReply, DeregisterRequest, HeartbeatReply, HeartbeatRequest, RegisterReply, RegisterRequest,
         registry_server,
@@ -31,7 +31,7 @@ impl Door {
     }
 
     /// A name stands for one model as long as the index lives: its concepts are found by it.
-    async fn admit(&self, card: WorkerCard) -> Result<WorkerId, Fault> {
+    async fn admit(&self, card: WorkerCard, token: Option<Secret>) -> Result<WorkerId, Fault> {
         let index = self.coordinator.index.clone();
         let model = card.model.clone();
         let recorded = tokio::task::spawn_blocking(move || match index.model_named(&model.name) {
@@ -41,18 +41,21 @@ impl Door {
             Err(error) => Err(of_index(error)),
         });
         recorded.await.map_err(|error| Fault::internal(format!("recording the model failed: {error}")))??;
+        let credentials = self.coordinator.security.towards_worker(&card.url, token);
         // A worker that cannot be reached would be given work that it can never take.
-        WorkerClient::new(&card.url)?.reach().await?;
-        self.coordinator.registry.register(card)
+        WorkerClient::new(&card.url, &credentials)?.reach().await?;
+        self.coordinator.registry.register(card, &credentials)
     }
 }
 
 #[tonic::async_trait]
 impl registry_server::Registry for Door {
     async fn register(&self, request: Request<RegisterRequest>) -> Result<Response<RegisterReply>, Status> {
+        let token = bearer_of(request.metadata().as_ref());
         let card = WorkerCard::try_from(request.into_inner()).map_err(Fault::from)?;
         let url = card.url.clone();
-        let worker = self.admit(card).await.inspect_err(|fault| tracing::warn!(url, %fault, "worker refused"))?;
+        let worker =
+            self.admit(card, token).await.inspect_err(|fault| tracing::warn!(url, %fault, "worker refused"))?;
         Ok(Response::new(RegisterReply { worker: worker.0, heartbeat_millis: HEARTBEAT.as_millis() as u32 }))
     }
 

@@ -10,11 +10,12 @@ use lode_domain::{
     job::Job,
 };
 use lode_proto::{
-    Fault,
+    BadCredentials, BearerChannel, Credentials, Fault,
     convert::job_parts,
+    distrust,
     wire::{self, mine_request::Message},
 };
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Endpoint;
 
 /// How long a worker may take to accept a connection.
 const REACH: Duration = Duration::from_secs(3);
@@ -25,20 +26,26 @@ const MESSAGE_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub(crate) struct WorkerClient {
     endpoint: Endpoint,
-    stub: wire::worker_client::WorkerClient<Channel>,
+    stub: wire::worker_client::WorkerClient<BearerChannel>,
 }
 
 impl WorkerClient {
     /// A client of the worker at `url`; nothing is connected yet.
-    pub(crate) fn new(url: &str) -> Result<Self, Fault> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|error| Fault::invalid(format!("`{url}` is not a worker's URL: {error}")))?
+    ///
+    /// # Errors
+    /// If it is no URL, or one that needs other credentials.
+    pub(crate) fn new(url: &str, credentials: &Credentials) -> Result<Self, Fault> {
+        let bad = |error: BadCredentials| Fault::invalid(of_worker(url, &error));
+        let bearer = credentials.bearer().map_err(bad)?;
+        let endpoint = credentials
+            .endpoint(url)
+            .map_err(bad)?
             .connect_timeout(REACH)
             .tcp_nodelay(true)
             // A peer that is frozen or cut off is noticed while a stream is open.
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(10));
-        let stub = wire::worker_client::WorkerClient::new(endpoint.connect_lazy());
+        let stub = wire::worker_client::WorkerClient::with_interceptor(endpoint.connect_lazy(), bearer);
         Ok(Self { endpoint, stub: stub.max_decoding_message_size(MESSAGE_BYTES) })
     }
 
@@ -48,11 +55,15 @@ impl WorkerClient {
     /// If nobody does within a few seconds.
     pub(crate) async fn reach(&self) -> Result<(), Fault> {
         let url = self.endpoint.uri();
+        let unreachable = || {
+            Fault::unavailable(format!(
+                "the coordinator cannot reach the worker at {url}: --advertise must name it as others see it"
+            ))
+        };
         match tokio::time::timeout(REACH, self.endpoint.connect()).await {
             Ok(Ok(_)) => Ok(()),
-            _ => Err(Fault::unavailable(format!(
-                "the coordinator cannot reach the worker at {url}: --advertise must name it as others see it"
-            ))),
+            Ok(Err(error)) => Err(distrust(&error).unwrap_or_else(unreachable)),
+            Err(_) => Err(unreachable()),
         }
     }
 
@@ -82,5 +93,15 @@ impl WorkerClient {
     ) -> Result<impl Stream<Item = Result<GenerateEvent, Fault>> + Send + Unpin + use<>, Fault> {
         let events = self.stub.clone().generate(wire::WorkerGenerateRequest::from(request)).await?.into_inner();
         Ok(events.map(|event| Ok(GenerateEvent::try_from(event?)?)))
+    }
+}
+
+/// Why a worker's URL cannot be called.
+fn of_worker(url: &str, error: &BadCredentials) -> String {
+    match error {
+        BadCredentials::NoAuthority => {
+            format!("the worker at {url} speaks TLS, but the coordinator has no --tls-client-ca to check it with")
+        }
+        error => format!("`{url}` is not a worker's URL: {error}"),
     }
 }

@@ -2,6 +2,8 @@
 
 use tonic::{Code, Status};
 
+use crate::distrust::distrust;
+
 /// What an error means to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -15,6 +17,10 @@ pub enum FaultKind {
     Exhausted,
     /// Whoever should answer cannot be reached; trying again may help.
     Unavailable,
+    /// Nobody knows who asks: a token or a certificate is missing, unknown or no longer valid.
+    Unauthenticated,
+    /// Who asks is known and may not.
+    Denied,
     /// Somebody stopped it.
     Cancelled,
     /// Stored data is damaged.
@@ -24,12 +30,14 @@ pub enum FaultKind {
 }
 
 /// The one table.
-const CODES: [(FaultKind, Code); 8] = [
+const CODES: [(FaultKind, Code); 10] = [
     (FaultKind::Invalid, Code::InvalidArgument),
     (FaultKind::NotFound, Code::NotFound),
     (FaultKind::Precondition, Code::FailedPrecondition),
     (FaultKind::Exhausted, Code::ResourceExhausted),
     (FaultKind::Unavailable, Code::Unavailable),
+    (FaultKind::Unauthenticated, Code::Unauthenticated),
+    (FaultKind::Denied, Code::PermissionDenied),
     (FaultKind::Cancelled, Code::Cancelled),
     (FaultKind::DataLoss, Code::DataLoss),
     (FaultKind::Internal, Code::Internal),
@@ -63,6 +71,8 @@ impl Fault {
         precondition Precondition "The request does not fit the present state.",
         exhausted Exhausted "No room at the moment.",
         unavailable Unavailable "Whoever should answer cannot be reached.",
+        unauthenticated Unauthenticated "Nobody knows who asks.",
+        denied Denied "Who asks is known and may not.",
         cancelled Cancelled "Somebody stopped it.",
         data_loss DataLoss "Stored data is damaged.",
         internal Internal "A bug, or something nobody foresaw.",
@@ -83,6 +93,12 @@ impl From<Fault> for Status {
 
 impl From<Status> for Fault {
     fn from(status: Status) -> Self {
+        if let Some(fault) = std::error::Error::source(&status).and_then(distrust) {
+            return fault;
+        }
+        if BROKEN.contains(&status.message()) {
+            return broken(&status);
+        }
         let kind = match status.code() {
             // What gRPC itself says when a peer is gone or slow.
             Code::DeadlineExceeded | Code::Aborted => FaultKind::Unavailable,
@@ -97,6 +113,24 @@ impl From<Status> for Fault {
         let message = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
         Self { kind, message }
     }
+}
+
+/// What the libraries below say when a connection fails or ends under a call.
+const BROKEN: [&str; 2] = ["operation was canceled", "transport error"];
+
+/// A connection that failed. Over TLS 1.3 a server refuses a client only after the client believes to be connected, so the
+/// server's reason may be lost, and what it can be has to be said here.
+fn broken(status: &Status) -> Fault {
+    let mut cause = status.message().to_owned();
+    let mut source = std::error::Error::source(status);
+    while let Some(error) = source {
+        cause = error.to_string();
+        source = error.source();
+    }
+    Fault::unavailable(format!(
+        "the connection failed ({cause}): is the server there? One that speaks TLS needs https:// and --ca FILE; one that \
+         asks for a client certificate needs --tls-cert FILE --tls-key FILE, signed by its --tls-client-ca and not expired"
+    ))
 }
 
 #[cfg(test)]

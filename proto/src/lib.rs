@@ -4,10 +4,18 @@
 //! speaks domain. A new RPC is a message in `lode/v1`, a conversion under `convert`, and a method in a `server.rs`.
 
 pub mod convert;
+mod credentials;
+mod distrust;
 mod fault;
+mod guard;
+mod pem;
 mod reflection;
 
+pub use credentials::{BadCredentials, Bearer, BearerChannel, Credentials};
+pub use distrust::distrust;
 pub use fault::{Fault, FaultKind};
+pub use guard::{Guard, Guarded, bearer_of};
+pub use pem::{Authority, BadPem, Identity, ServerTls};
 pub use reflection::reflection;
 
 pub mod wire {

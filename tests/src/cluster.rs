@@ -10,10 +10,22 @@ use tempfile::TempDir;
 
 use crate::process::{Output, Program, binary};
 
+/// What the programs of a cluster are started with beyond what every cluster needs.
+#[derive(Clone, Debug, Default)]
+pub struct Flags {
+    /// The coordinator's.
+    pub coordinator: Vec<String>,
+    /// Every worker's.
+    pub worker: Vec<String>,
+    /// Every `lode`'s.
+    pub client: Vec<String>,
+}
+
 /// A coordinator and its workers.
 pub struct Cluster {
     folder: TempDir,
     port: u16,
+    flags: Flags,
     /// The coordinator, while it runs.
     pub coordinator: Option<Program>,
     /// The workers that were started, the killed ones too.
@@ -26,7 +38,15 @@ impl Cluster {
     /// # Panics
     /// If one does not come up.
     pub fn start(workers: usize, model: &Path) -> Self {
-        let mut cluster = Self::empty();
+        Self::start_with(Flags::default(), workers, model)
+    }
+
+    /// The same with more flags.
+    ///
+    /// # Panics
+    /// If one does not come up.
+    pub fn start_with(flags: Flags, workers: usize, model: &Path) -> Self {
+        let mut cluster = Self::with(flags);
         cluster.start_coordinator();
         for _ in 0..workers {
             cluster.start_worker(model);
@@ -39,8 +59,12 @@ impl Cluster {
     /// # Panics
     /// If no folder or port can be had.
     pub fn empty() -> Self {
+        Self::with(Flags::default())
+    }
+
+    fn with(flags: Flags) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { folder, port: free_port(), coordinator: None, workers: Vec::new() }
+        Self { folder, port: free_port(), flags, coordinator: None, workers: Vec::new() }
     }
 
     /// The folder of the index and the logs.
@@ -55,13 +79,15 @@ impl Cluster {
 
     /// The coordinator's URL.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        let has_tls = self.flags.coordinator.iter().any(|flag| flag == "--tls-cert");
+        format!("{}://127.0.0.1:{}", if has_tls { "https" } else { "http" }, self.port)
     }
 
     /// The coordinator's arguments.
     pub fn coordinator_args(&self) -> Vec<String> {
         let data_dir = self.data_dir().display().to_string();
-        vec!["--data-dir".into(), data_dir, "--grpc".into(), format!("127.0.0.1:{}", self.port)]
+        let own = vec!["--data-dir".into(), data_dir, "--grpc".into(), format!("127.0.0.1:{}", self.port)];
+        [own, self.flags.coordinator.clone()].concat()
     }
 
     /// Starts the coordinator, or starts it again: same folder, same port.
@@ -104,7 +130,8 @@ impl Cluster {
     /// A worker's arguments.
     pub fn worker_args(&self, model: &Path) -> Vec<String> {
         let model = format!("m={}", model.display());
-        ["--coordinator", &self.url(), "--model", &model, "--device", "cpu"].map(str::to_owned).to_vec()
+        let own = ["--coordinator", &self.url(), "--model", &model, "--device", "cpu"].map(str::to_owned);
+        [&own[..], &self.flags.worker].concat()
     }
 
     /// Runs `lode` against this cluster.
@@ -113,7 +140,9 @@ impl Cluster {
     /// If it does not start.
     pub fn lode(&self, args: &[&str]) -> Output {
         let url = self.url();
-        lode(&[&["--coordinator", &url], args].concat())
+        let flags = self.flags.client.iter().map(String::as_str);
+        let args: Vec<&str> = ["--coordinator", &url].into_iter().chain(flags).chain(args.iter().copied()).collect();
+        lode(&args)
     }
 }
 
@@ -125,6 +154,7 @@ pub fn lode(args: &[&str]) -> Output {
     let output = Command::new(binary("lode"))
         .args(args)
         .env_remove("LODE_COORDINATOR")
+        .env_remove("LODE_TOKEN")
         .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
         .output()

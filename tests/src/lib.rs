@@ -7,7 +7,7 @@ mod hub;
 mod process;
 
 pub use self::{
-    cluster::{Cluster, lode},
+    cluster::{Cluster, Flags, lode},
     data::{Case, demo_concepts, demo_model, golden_cases, repository, shared},
     http::{Answer, Front},
     hub::Hub,

@@ -82,7 +82,10 @@ impl Program {
         let log = (0..).map(|i| folder.join(format!("{name}-{i}.log"))).find(|path| !path.exists());
         let log = log.expect("numbers do not end");
         let file = File::create(&log).expect("the log can be written");
-        command.env("RUST_LOG", "info").env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        if !command.get_envs().any(|(name, _)| name == "RUST_LOG") {
+            command.env("RUST_LOG", "info");
+        }
+        command.env_remove("LODE_TOKEN").env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self { name, child, log }
     }

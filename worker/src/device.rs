@@ -146,7 +146,12 @@ impl Mining {
                 thread::spawn(move || task.score());
             }
             // Told from a thread of its own: the channel may be full, and the device must not wait for its reader.
-            Err(fault) => drop(thread::spawn(move || task.events.blocking_send(Err(fault)))),
+            Err(fault) => {
+                thread::spawn(move || {
+                    // A receiver that is gone needs no error.
+                    let _ = task.events.blocking_send(Err(fault));
+                });
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ mod store;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lode_domain::{
+    access::{Grant, Role, TokenTable},
     cluster::{PROTOCOL_VERSION, WorkerCard},
     id::ModelName,
     record::ModelRecord,
@@ -26,7 +27,7 @@ use lode_domain::{
 pub use lode_model::{
     BadOption, DeviceChoice, Dropped, LoadOptions, Model, ModelError, Precision, Prepared, Text, hub,
 };
-use lode_proto::{Fault, wire::worker_server::WorkerServer};
+use lode_proto::{BadCredentials, Credentials, Fault, Guard, ServerTls, wire::worker_server::WorkerServer};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
@@ -61,6 +62,8 @@ pub struct Config {
     pub precision: Precision,
     /// Where the worker notes how it is, for those who probe it.
     pub vitals: Vitals,
+    /// What it shows to the coordinator, and asks the coordinator to show.
+    pub credentials: Credentials,
 }
 
 /// A worker that cannot run.
@@ -86,8 +89,11 @@ pub enum RunError {
         /// As given.
         url: String,
         /// What is wrong with it.
-        reason: String,
+        reason: BadCredentials,
     },
+    /// The certificate and its key are not what they should be.
+    #[error("the TLS certificate cannot be used")]
+    Certificate(#[source] tonic::transport::Error),
     /// The device thread ended.
     #[error("the device thread died; see the log above")]
     DeviceDied,
@@ -116,6 +122,7 @@ pub async fn run(
     let url = match &config.advertise {
         Some(url) => url.clone(),
         None if address.ip().is_unspecified() => return Err(RunError::NoAdvertise { address }),
+        None if config.credentials.identity.is_some() => format!("https://{address}"),
         None => format!("http://{address}"),
     };
     let card = card(&config, &model, url);
@@ -127,13 +134,20 @@ pub async fn run(
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;
-    let serve = tonic::transport::Server::builder()
+    let mut server = tonic::transport::Server::builder();
+    if let Some(identity) = config.credentials.identity.clone() {
+        // The coordinator shows who it is by the token.
+        let tls = ServerTls { identity, client_ca: None };
+        server = server.tls_config(tls.config()).map_err(RunError::Certificate)?;
+    }
+    let serve = server
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
+        .layer(guard(&config.credentials))
         .add_service(health_service)
         .add_service(service)
         .add_service(lode_proto::reflection()?)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop_serving.clone().cancelled_owned());
-    let registration = Registration::new(config.coordinator, card, vitals.clone())?;
+    let registration = Registration::new(config.coordinator, card, &config.credentials, vitals.clone())?;
     let drained = async {
         shutdown.cancelled().await;
         // New work stops coming before the streams that are open end.
@@ -153,6 +167,12 @@ pub async fn run(
             Ok(())
         }
     }
+}
+
+/// The coordinator shows this worker its own token.
+fn guard(credentials: &Credentials) -> Guard {
+    let own = credentials.token.clone().map(|secret| Grant { role: Role::Worker, secret });
+    Guard::new(own.map(|grant| TokenTable::new(&[grant])))
 }
 
 fn card(config: &Config, model: &Model, url: String) -> WorkerCard {

@@ -1,10 +1,16 @@
 //! `lode-worker`: one device of a Lode cluster.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Parser;
+use lode_domain::access::{Exposure, Role, Secret, grants};
+use lode_proto::{Authority, Credentials, Identity};
 use lode_worker::{Config, DeviceChoice, LoadOptions, ModelSource, Precision, Vitals};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +23,7 @@ use tokio_util::sync::CancellationToken;
     after_help = "Examples:
   lode-worker --coordinator http://127.0.0.1:7400 --model demo=./models/demo
   lode-worker --coordinator http://10.0.0.1:7400 --model gpt2=openai-community/gpt2 \\
-              --device cuda:1 --listen 0.0.0.0:7500 --advertise http://10.0.0.2:7500"
+              --device cuda:1 --listen 0.0.0.0:7500 --advertise http://10.0.0.2:7500 --token-file worker.token"
 )]
 struct Args {
     /// URL of the coordinator.
@@ -46,6 +52,47 @@ struct Args {
     advertise: Option<String>,
     #[command(flatten)]
     operations: lode_ops::OpsArgs,
+    /// Token to show to the coordinator, which must show it in turn; better given in LODE_TOKEN or a file, which
+    /// others on the machine do not see.
+    #[arg(long, value_name = "TOKEN", env = "LODE_TOKEN", hide_env_values = true)]
+    token: Option<Secret>,
+    /// File whose first `worker TOKEN` line has the token; outranks --token.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Authority (PEM) that signed the coordinator's certificate, for https://.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Certificate (PEM) to show to the coordinator and to serve TLS with.
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Allow an address that others reach though there is no token: everyone may use the device.
+    #[arg(long)]
+    insecure: bool,
+}
+
+impl Args {
+    fn credentials(&self) -> anyhow::Result<Credentials> {
+        let token = match &self.token_file {
+            Some(path) => Some(read_token(path)?),
+            None => self.token.clone(),
+        };
+        let ca = self.ca.as_deref().map(Authority::read).transpose()?;
+        let identity = match self.tls_cert.as_deref().zip(self.tls_key.as_deref()) {
+            Some((cert, key)) => Some(Identity::read(cert, key)?),
+            None => None,
+        };
+        Ok(Credentials { token, ca, identity })
+    }
+}
+
+fn read_token(path: &Path) -> anyhow::Result<Secret> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let grants = grants(&text).with_context(|| format!("{} is not a token file", path.display()))?;
+    let own = grants.into_iter().find(|grant| grant.role == Role::Worker);
+    Ok(own.with_context(|| format!("{} has no line `worker TOKEN`", path.display()))?.secret)
 }
 
 #[tokio::main]
@@ -55,6 +102,9 @@ async fn main() -> anyhow::Result<()> {
     // Up before the model is loaded: probes hear that the worker lives and is not ready.
     let front = args.operations.front(&[lode_worker::METRICS]).await?;
 
+    // What is wrong with the flags is said before a model is loaded.
+    let credentials = args.credentials()?;
+    Exposure::of(credentials.token.is_some(), args.insecure).check(args.listen)?;
     let options = LoadOptions { device: args.device, precision: args.dtype };
     let source = args.model.clone();
     let model = tokio::task::spawn_blocking(move || lode_worker::load(&source, &options)).await??;
@@ -67,6 +117,7 @@ async fn main() -> anyhow::Result<()> {
         advertise: args.advertise,
         precision: args.dtype,
         vitals: Vitals::default(),
+        credentials,
     };
     if let Some(front) = &front {
         front.speak_for(Arc::new(config.vitals.clone()));

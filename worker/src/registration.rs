@@ -4,11 +4,10 @@ use std::{sync::Mutex, time::Duration};
 
 use lode_domain::{cluster::WorkerCard, id::WorkerId};
 use lode_proto::{
-    Fault, FaultKind,
+    BadCredentials, BearerChannel, Credentials, Fault, FaultKind,
     wire::{DeregisterRequest, HeartbeatRequest, RegisterRequest, registry_client::RegistryClient},
 };
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Channel, Endpoint};
 
 use crate::{RunError, Vitals};
 
@@ -21,28 +20,33 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Registration {
     url: String,
     card: WorkerCard,
-    stub: RegistryClient<Channel>,
+    stub: RegistryClient<BearerChannel>,
     worker: Mutex<Option<WorkerId>>,
     /// Set with the goodbye: who leaves does not register again.
     leaving: CancellationToken,
     vitals: Vitals,
 }
 
+/// Whether a fault says that the worker, as it is, is not welcome; anything else may pass.
+fn is_refusal(fault: &Fault) -> bool {
+    use FaultKind::{Denied, Invalid, Precondition, Unauthenticated};
+    matches!(fault.kind, Invalid | Precondition | Unauthenticated | Denied)
+}
+
 impl Registration {
-    pub(crate) fn new(url: String, card: WorkerCard, vitals: Vitals) -> Result<Self, RunError> {
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| RunError::BadUrl { url: url.clone(), reason: error.to_string() })?
-            .connect_timeout(TIMEOUT)
-            .timeout(TIMEOUT)
-            .tcp_nodelay(true);
-        Ok(Self {
-            url,
-            card,
-            stub: RegistryClient::new(endpoint.connect_lazy()),
-            worker: Mutex::new(None),
-            leaving: CancellationToken::new(),
-            vitals,
-        })
+    pub(crate) fn new(
+        url: String,
+        card: WorkerCard,
+        credentials: &Credentials,
+        vitals: Vitals,
+    ) -> Result<Self, RunError> {
+        let bad = |reason: BadCredentials| RunError::BadUrl { url: url.clone(), reason };
+        let bearer = credentials.bearer().map_err(bad)?;
+        let endpoint =
+            credentials.endpoint(&url).map_err(bad)?.connect_timeout(TIMEOUT).timeout(TIMEOUT).tcp_nodelay(true);
+        let stub = RegistryClient::with_interceptor(endpoint.connect_lazy(), bearer);
+        let leaving = CancellationToken::new();
+        Ok(Self { url, card, stub, worker: Mutex::new(None), leaving, vitals })
     }
 
     /// Keeps the worker registered; ends only if the coordinator refuses it.
@@ -77,7 +81,7 @@ impl Registration {
                     return Ok(Duration::from_millis(reply.heartbeat_millis.max(100).into()));
                 }
                 // Only these say that this worker, as it is, will never be welcome.
-                Err(fault) if matches!(fault.kind, FaultKind::Invalid | FaultKind::Precondition) => return Err(fault),
+                Err(fault) if is_refusal(&fault) => return Err(fault),
                 Err(fault) => {
                     tracing::warn!(coordinator = self.url, %fault, "not registered yet; trying again");
                     tokio::time::sleep(wait).await;

@@ -40,7 +40,7 @@ pub(super) async fn on_index<T>(
         }
         Some(_) => {}
     }
-    within(Embedded::start(config(global), None).await?, work).await
+    within(Embedded::start(config(global)?, None).await?, work).await
 }
 
 /// Runs `work` on a cluster with workers that have `model`.
@@ -57,7 +57,7 @@ pub(super) async fn on_workers<T>(
         bail!("an embedded cluster has to load the model: write --model {name}=PATH_OR_HUB_ID");
     };
     let workers = load(global, source).await?;
-    within(Embedded::start(config(global), Some(workers)).await?, work).await
+    within(Embedded::start(config(global)?, Some(workers)).await?, work).await
 }
 
 /// Runs `work` on the coordinator that is there; for what an embedded cluster cannot have.
@@ -111,9 +111,11 @@ async fn remote(global: &Global, model: Option<&ModelArg>) -> anyhow::Result<Cli
              or add --embedded"
         );
     }
-    Ok(Client::connect(&global.coordinator).await?)
+    Ok(Client::connect(&global.coordinator, &global.credentials()?).await?)
 }
 
-fn config(global: &Global) -> Config {
-    Config { data_dir: global.data_dir.clone(), grpc: SocketAddr::from(([127, 0, 0, 1], 0)), http: None }
+fn config(global: &Global) -> anyhow::Result<Config> {
+    global.refuse_tls_flags()?;
+    let grpc = SocketAddr::from(([127, 0, 0, 1], 0));
+    Ok(Config { data_dir: global.data_dir.clone(), grpc, http: None, tokens: None })
 }

@@ -1,8 +1,13 @@
 //! `lode up`: an embedded cluster that stays.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
+use anyhow::Context as _;
 use lode_client::embedded::{Config, Embedded};
+use lode_domain::access::{Exposure, Grant, grants};
 use lode_worker::ModelSource;
 
 use super::{session::load, signal::stopped};
@@ -18,7 +23,8 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lode up --model gpt2=./models/gpt2
-  lode up --model gpt2=openai-community/gpt2 --workers 2 --grpc 0.0.0.0:7400 --data-dir /var/lib/lode")]
+  lode up --model gpt2=openai-community/gpt2 --workers 2 --grpc 0.0.0.0:7400 --token-file tokens \\
+          --data-dir /var/lib/lode")]
 pub(crate) struct Args {
     /// The model: a name of your choice, and a folder in Hugging Face layout or a hub id.
     #[arg(long, value_name = "NAME=PATH_OR_HUB_ID")]
@@ -30,12 +36,21 @@ pub(crate) struct Args {
     /// metrics: there is no authentication.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
+    /// File of `ROLE TOKEN` lines: who may call; roles are admin, miner, reader and worker.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Allow an address that others reach though there are no tokens: everyone may do everything.
+    #[arg(long)]
+    insecure: bool,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
+    global.refuse_tls_flags()?;
+    let tokens = args.token_file.as_deref().map(read_tokens).transpose()?;
+    Exposure::of(tokens.is_some(), args.insecure).check(args.grpc)?;
     let workers = load(global, &args.model).await?;
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
-    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc, http: args.http };
+    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc, http: args.http, tokens };
     let mut cluster = Embedded::start(config, Some(workers)).await?;
     write(&format!("{}\n", cluster.url()))?;
     note(next_steps(global, &args.model, cluster.url(), &data_dir));
@@ -51,7 +66,12 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     Ok(cluster.stop().await?)
 }
 
-fn next_steps(global: &Global, model: &ModelSource, url: &str, data_dir: &std::path::Path) -> String {
+fn read_tokens(path: &Path) -> anyhow::Result<Vec<Grant>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    grants(&text).with_context(|| format!("{} is not a token file", path.display()))
+}
+
+fn next_steps(global: &Global, model: &ModelSource, url: &str, data_dir: &Path) -> String {
     let (name, workers) = (&model.name, global.workers.unwrap_or(1));
     let at = if url == "http://127.0.0.1:7400" { String::new() } else { format!(" --coordinator {url}") };
     format!(

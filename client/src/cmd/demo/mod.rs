@@ -78,7 +78,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let source = ModelSource { name: name.clone(), source: model_folder.display().to_string() };
     let workers = session::load(global, &source).await?;
     let grpc = ([127, 0, 0, 1], 0).into();
-    let cluster = Embedded::start(Config { data_dir: Some(folder.clone()), grpc, http: None }, Some(workers)).await?;
+    let config = Config { data_dir: Some(folder.clone()), grpc, http: None, tokens: None };
+    let cluster = Embedded::start(config, Some(workers)).await?;
     let demo = Demo { client: cluster.client().clone(), model: name, args: &args };
     let shown = tokio::select! {
         shown = demo.run(&concepts, &wanted, global) => shown,
