@@ -104,14 +104,9 @@ async fn main() -> anyhow::Result<()> {
 
 /// Ends the program in good order on Ctrl-C or SIGTERM.
 async fn stop_on_signal(shutdown: CancellationToken) {
-    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(terminate) => terminate,
-        Err(error) => return tracing::error!(%error, "cannot listen for SIGTERM"),
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+    match lode_ops::stopped().await {
+        Ok(()) => tracing::info!("stopping"),
+        Err(error) => return tracing::error!(%error, "cannot listen for signals"),
     }
-    tracing::info!("stopping");
     shutdown.cancel();
 }

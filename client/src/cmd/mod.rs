@@ -15,7 +15,6 @@ pub(crate) mod nearest;
 pub(crate) mod overlap;
 mod samples;
 mod session;
-mod signal;
 pub(crate) mod status;
 pub(crate) mod units;
 pub(crate) mod up;

@@ -9,7 +9,6 @@ use lode_client::{
 };
 use lode_worker::{LoadOptions, ModelSource};
 
-use super::signal::terminated;
 use crate::{
     args::{Global, ModelArg},
     output::note,
@@ -94,7 +93,7 @@ async fn within<T>(cluster: Embedded, work: impl AsyncFnOnce(Client) -> anyhow::
     let done = tokio::select! {
         done = work(cluster.client().clone()) => done,
         // Ctrl-C is the command's own business; these would leave temporary folders behind.
-        signal = terminated() => signal.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("terminated"))),
+        signal = lode_ops::terminated() => signal.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("terminated"))),
     };
     let stopped = cluster.stop().await;
     let done = done?;

@@ -10,7 +10,7 @@ use lode_client::embedded::{Config, Embedded};
 use lode_domain::access::{Exposure, Grant, grants};
 use lode_worker::ModelSource;
 
-use super::{session::load, signal::stopped};
+use super::session::load;
 use crate::{
     args::Global,
     output::{note, write},
@@ -60,7 +60,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             let _ = cluster.stop().await;
             return Err(error.into());
         }
-        signal = stopped() => signal?,
+        signal = lode_ops::stopped() => signal?,
     }
     note("stopping");
     Ok(cluster.stop().await?)

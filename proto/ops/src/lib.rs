@@ -1,4 +1,4 @@
-//! What operators see of a process: `/healthz`, `/readyz` and `/metrics` over HTTP, and its logs.
+//! What operators see of a process: `/healthz`, `/readyz` and `/metrics` over HTTP, its logs, and the signals that end it.
 //!
 //! Coordinator and worker share it. It knows nothing of either: a [`Subject`] says whether it is ready, and a table of
 //! [`Metric`]s says what there is to count.
@@ -7,11 +7,13 @@ mod args;
 mod http;
 mod log;
 mod metric;
+mod signal;
 
 pub use self::{
     args::OpsArgs,
     http::{Front, FrontError, Subject},
     log::LogFormat,
     metric::{Kind, Metric},
+    signal::{stopped, terminated},
 };
 pub use metrics::Unit;

@@ -28,7 +28,6 @@ use self::bundle::Bundled;
 use super::{
     follow::{Interrupt, follow},
     session,
-    signal::stopped,
 };
 use crate::{
     args::Global,
@@ -83,7 +82,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let demo = Demo { client: cluster.client().clone(), model: name, args: &args };
     let shown = tokio::select! {
         shown = demo.run(&concepts, &wanted, global) => shown,
-        signal = stopped() => signal.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("interrupted"))),
+        signal = lode_ops::stopped() => signal.map_err(Into::into).and_then(|()| Err(anyhow::anyhow!("interrupted"))),
     };
     drop(demo);
     let ended = cluster.stop().await;
