@@ -96,17 +96,8 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, data_dir = %config.data_dir.display(), "serving");
 
     let shutdown = CancellationToken::new();
-    tokio::spawn(stop_on_signal(shutdown.clone()));
+    tokio::spawn(lode_ops::stop_on_signal(shutdown.clone()));
     lode_coordinator::run(coordinator, listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Ends the program in good order on Ctrl-C or SIGTERM.
-async fn stop_on_signal(shutdown: CancellationToken) {
-    match lode_ops::stopped().await {
-        Ok(()) => tracing::info!("stopping"),
-        Err(error) => return tracing::error!(%error, "cannot listen for signals"),
-    }
-    shutdown.cancel();
 }

@@ -123,17 +123,8 @@ async fn main() -> anyhow::Result<()> {
         front.speak_for(Arc::new(config.vitals.clone()));
     }
     let shutdown = CancellationToken::new();
-    tokio::spawn(stop_on_signal(shutdown.clone()));
+    tokio::spawn(lode_ops::stop_on_signal(shutdown.clone()));
     lode_worker::run(config, model, listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())
-}
-
-/// Ends the program in good order on Ctrl-C or SIGTERM.
-async fn stop_on_signal(shutdown: CancellationToken) {
-    match lode_ops::stopped().await {
-        Ok(()) => tracing::info!("stopping"),
-        Err(error) => return tracing::error!(%error, "cannot listen for signals"),
-    }
-    shutdown.cancel();
 }

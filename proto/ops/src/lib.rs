@@ -14,6 +14,6 @@ pub use self::{
     http::{Front, FrontError, Subject},
     log::LogFormat,
     metric::{Kind, Metric},
-    signal::{stopped, terminated},
+    signal::{stop_on_signal, stopped, terminated},
 };
 pub use metrics::Unit;

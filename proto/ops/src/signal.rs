@@ -3,6 +3,7 @@
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 /// Waits for SIGTERM or SIGHUP: what a program must not die of without cleaning up.
 ///
@@ -26,4 +27,13 @@ pub async fn stopped() -> io::Result<()> {
         interrupted = tokio::signal::ctrl_c() => interrupted,
         terminated = terminated() => terminated,
     }
+}
+
+/// Cancels `shutdown` on the first of them, so that a server ends in good order.
+pub async fn stop_on_signal(shutdown: CancellationToken) {
+    match stopped().await {
+        Ok(()) => tracing::info!("stopping"),
+        Err(error) => return tracing::error!(%error, "cannot listen for signals"),
+    }
+    shutdown.cancel();
 }

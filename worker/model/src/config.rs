@@ -115,7 +115,7 @@ impl Config {
         if self.get("n_positions").is_some() { self.size("n_positions") } else { self.size("max_position_embeddings") }
     }
 
-    /// The error for an option that is not implemented.
+    /// The error for an option that this crate does not support.
     pub fn refuse(&self, key: &str, reason: impl Into<String>) -> ModelError {
         let value = self.fields.get(key).map_or_else(|| "absent".to_owned(), Value::to_string);
         let option = format!("{}{key} = {value}", self.prefix);

@@ -33,7 +33,7 @@ pub enum ModelError {
         /// What could stand there.
         supported: String,
     },
-    /// An option of `config.json` that changes the arithmetic in a way that is not implemented.
+    /// An option of `config.json` that changes the arithmetic in a way that this crate does not support.
     #[error("{}: {option} is not supported: {reason}", path.display())]
     UnsupportedOption {
         /// The `config.json`.

@@ -159,3 +159,28 @@ impl Model {
         &self.decoder
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Tensor};
+    use lode_domain::pooling::Tokens;
+
+    use super::*;
+    use crate::parts::linear::Linear;
+
+    /// With a head that no residual stream fits, mining goes on as if nothing were wrong, and a next token cannot be had.
+    #[test]
+    fn mining_never_computes_the_head() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/cases/gpt2/model");
+        let options = LoadOptions { device: crate::DeviceChoice::Cpu, ..LoadOptions::default() };
+        let mut model = Model::load(&folder, &options).unwrap();
+        let sentence = model.text().prepare("we bake bread", Tokens::Own).unwrap().unwrap();
+        let whole = model.responses(&[&sentence], Pooling::Max).unwrap();
+        assert!(model.next_logits(&[1, 2], &[]).is_ok());
+
+        let misfit = Tensor::zeros((1, 1), DType::F32, &model.device).unwrap();
+        model.decoder.head = Linear::new(misfit, None, None).unwrap();
+        assert!(model.next_logits(&[1, 2], &[]).is_err(), "the head is what was broken");
+        assert_eq!(model.responses(&[&sentence], Pooling::Max).unwrap(), whole);
+    }
+}
