@@ -66,8 +66,12 @@ pub fn in_text(file: &str, text: &str) -> Vec<Command> {
     for line in text.replace("\\\n", " ").lines() {
         let words: Vec<&str> = line.split_whitespace().collect();
         for (at, word) in words.iter().enumerate() {
-            let word = word.rsplit(['$', '(', '"', '`', '/']).next().unwrap_or_default();
-            if PROGRAMS.contains(&word) {
+            let word = word.rsplit(['$', '(', '"', '`']).next().unwrap_or_default();
+            // A path to a program, not to a folder of the same name.
+            let word = word.rsplit_once("/bin/").map_or(word, |(_, name)| name);
+            // `--namespace lode` is somebody else's.
+            let is_value = at > 0 && words[at - 1].starts_with('-');
+            if PROGRAMS.contains(&word) && !is_value {
                 let is_end = |word: &&&str| matches!(**word, "|" | "||" | "&" | "&&" | ";");
                 let words = words[at + 1..].iter().take_while(|word| !is_end(word));
                 let words = words.map(|word| word.trim_matches(['"', '\'', '`', ')']).to_owned()).collect();
@@ -92,11 +96,12 @@ pub fn all() -> Vec<Command> {
 
 #[test]
 fn commands_are_found_as_people_write_them() {
-    let text = "ExecStart=/usr/local/bin/lode-worker --model ${M} \\\n  --device=cpu\n\
-                n=$(lode --format csv status 2>/dev/null | tail --lines 2)\n";
+    let text = "ExecStart=/usr/local/bin/lode-worker --model ${M} \\\n  --device=cpu --spill-dir /var/lib/lode\n\
+                n=$(lode --format csv status 2>/dev/null | tail --lines 2)\n\
+                kubectl --namespace lode create --help\n";
     let [worker, lode] = in_text("here", text).try_into().unwrap();
     assert_eq!((worker.program.as_str(), worker.value("--model")), ("lode-worker", Some("${M}")));
-    assert_eq!(worker.flags().collect::<Vec<_>>(), ["--model", "--device"]);
+    assert_eq!(worker.flags().collect::<Vec<_>>(), ["--model", "--device", "--spill-dir"]);
     assert_eq!(worker.value("--device"), Some("cpu"));
     assert_eq!(lode.flags().collect::<Vec<_>>(), ["--format"]);
     let list = serde_json::json!({"a": [["lode-coordinator", "--grpc=0.0.0.0:7400"], ["curl", "--fail"]]});
