@@ -82,11 +82,21 @@ pub fn in_text(file: &str, text: &str) -> Vec<Command> {
     found
 }
 
+/// The flags that a systemd unit says may be added to its program's.
+fn added(file: &str, text: &str) -> Option<Command> {
+    let unit = file.strip_prefix("systemd/")?;
+    let program = unit.split(['@', '.']).next()?.to_owned();
+    let flags = text.split("LODE_FLAGS=").nth(1)?.split('"').next()?;
+    Some(Command { file: file.to_owned(), program, words: flags.split_whitespace().map(str::to_owned).collect() })
+}
+
 /// All commands of all files.
 pub fn all() -> Vec<Command> {
     let mut found = Vec::new();
     for file in files::all() {
-        found.extend(in_text(&file, &files::text(&file)));
+        let text = files::text(&file);
+        found.extend(in_text(&file, &text));
+        found.extend(added(&file, &text));
         if file.ends_with(".yaml") {
             files::yaml(&file).iter().for_each(|document| in_document(&file, document, &mut found));
         }
@@ -104,6 +114,8 @@ fn commands_are_found_as_people_write_them() {
     assert_eq!(worker.flags().collect::<Vec<_>>(), ["--model", "--device", "--spill-dir"]);
     assert_eq!(worker.value("--device"), Some("cpu"));
     assert_eq!(lode.flags().collect::<Vec<_>>(), ["--format"]);
+    let added = added("systemd/lode-worker@.service", "# Environment=\"LODE_FLAGS=--ca %d/ca --insecure\"\n").unwrap();
+    assert_eq!((added.program.as_str(), added.flags().count()), ("lode-worker", 2));
     let list = serde_json::json!({"a": [["lode-coordinator", "--grpc=0.0.0.0:7400"], ["curl", "--fail"]]});
     let mut found = Vec::new();
     in_document("here", &list, &mut found);
