@@ -2,14 +2,14 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use lode_coordinator::Coordinator;
+use lode_coordinator::{Coordinator, Timing};
 use lode_domain::{
     access::{Grant, Role, Secret, TokenTable},
     id::ModelName,
 };
 use lode_ops::{Front, FrontError};
 use lode_proto::{Credentials, Fault};
-use lode_worker::{Model, Precision, Vitals};
+use lode_worker::{CacheConfig, Model, Precision, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -31,7 +31,14 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Who may call it; without tokens, everyone may do everything.
     pub tokens: Option<Vec<Grant>>,
+    /// Whether jobs that were interrupted go on: for a cluster that stays, not for one that lives as long as a command.
+    pub resume: bool,
 }
+
+/// How long a job of an embedded cluster waits for a worker: its workers are in this process and do not come back.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Bytes of responses that the workers of a cluster with a folder keep there, all together, for later jobs.
+const RESPONSE_CACHE: u64 = 4 << 30;
 
 /// The workers of an embedded cluster: they share one loaded model.
 #[derive(Clone)]
@@ -58,6 +65,8 @@ pub struct Embedded {
     stop_coordinator: CancellationToken,
     workers: JoinSet<Result<(), EmbeddedError>>,
     coordinator: JoinSet<Result<(), EmbeddedError>>,
+    /// Where responses are kept for later jobs.
+    cache_dir: Option<PathBuf>,
     _front: Option<Front>,
     /// Goes when the cluster does.
     _scratch: Option<TempDir>,
@@ -80,7 +89,10 @@ pub enum EmbeddedError {
     /// Probes and scrapers cannot be served.
     #[error(transparent)]
     Front(#[from] FrontError),
-    /// The index cannot be opened, or the coordinator broke down.
+    /// The index or the record of jobs cannot be opened.
+    #[error(transparent)]
+    Open(#[from] lode_coordinator::OpenError),
+    /// The coordinator broke down.
     #[error(transparent)]
     Coordinator(#[from] lode_coordinator::RunError),
     /// A worker broke down.
@@ -127,11 +139,14 @@ impl Embedded {
         let tokens = tokens.map(|grants| TokenTable::new(&grants));
         let security = lode_coordinator::Security { tokens, tls: None };
         let data_dir = data_dir.unwrap_or_default();
-        let config = lode_coordinator::Config { data_dir, grpc: address, security };
+        let timing = Timing { patience: PATIENCE, ..Timing::default() };
+        let resume = config.resume;
+        // A temporary cluster has no later jobs.
+        let cache_dir = scratch.is_none().then(|| data_dir.join("responses"));
+        let config = lode_coordinator::Config { data_dir, grpc: address, security, timing, resume };
         // Opening waits for a lock and reads the disk.
         let opened = tokio::task::spawn_blocking(move || Coordinator::open(&config)).await;
-        let opened = opened.map_err(|error| EmbeddedError::Ended(error.to_string()))?;
-        let opened = opened.map_err(lode_coordinator::RunError::from)?;
+        let opened = opened.map_err(|error| EmbeddedError::Ended(error.to_string()))??;
 
         if let Some(front) = &front {
             front.speak_for(opened.clone());
@@ -150,6 +165,7 @@ impl Embedded {
             stop_coordinator,
             workers: JoinSet::new(),
             coordinator,
+            cache_dir,
             _front: front,
             _scratch: scratch,
         };
@@ -203,6 +219,10 @@ impl Embedded {
                 name: workers.name.clone(),
                 memory_budget: workers.memory_budget / u64::from(workers.count),
                 spill_dir: std::env::temp_dir(),
+                cache: CacheConfig {
+                    bytes: if self.cache_dir.is_some() { RESPONSE_CACHE / u64::from(workers.count) } else { 0 },
+                    dir: self.cache_dir.clone(),
+                },
                 advertise: None,
                 precision: workers.precision,
                 vitals: Vitals::default(),

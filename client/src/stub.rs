@@ -7,6 +7,7 @@ use lode_domain::{
     cluster::ClusterStatus,
     compare::{Experts, LayerShare},
     concept::ConceptId,
+    estimate::Estimate,
     event::{JobEvent, JobSpec, JobState, JobStatus},
     expertise::{ExpertiseBlock, Recipe},
     generation::{GenerateEvent, GenerateRequest},
@@ -85,12 +86,23 @@ impl Client {
         Ok(JobId(reply.into_inner().job))
     }
 
-    /// Everything that has happened to a job, and what will until it ends.
+    /// What a mining job would cost; nothing is run.
+    ///
+    /// # Errors
+    /// If the model is unknown or no worker has it.
+    pub async fn estimate_job(&self, spec: JobSpec, job: Job) -> Result<Estimate, Fault> {
+        let messages = std::iter::once(Message::Spec(spec.into())).chain(job_parts(job).map(Message::Part));
+        let messages = messages.map(|message| wire::SubmitJobRequest { message: Some(message) });
+        Ok(self.stub().estimate_job(futures::stream::iter(messages)).await?.into_inner().into())
+    }
+
+    /// Everything that has happened to a job, and what will until it ends; without the first `after` events, progress not
+    /// counted.
     ///
     /// # Errors
     /// If there is no such job; later faults are in the stream.
-    pub async fn watch(&self, job: JobId) -> Result<Events<JobEvent>, Fault> {
-        let stream = self.stub().watch_job(wire::WatchJobRequest { job: job.0 }).await?;
+    pub async fn watch(&self, job: JobId, after: u64) -> Result<Events<JobEvent>, Fault> {
+        let stream = self.stub().watch_job(wire::WatchJobRequest { job: job.0, after }).await?;
         Ok(events(stream.into_inner()))
     }
 

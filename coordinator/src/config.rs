@@ -1,6 +1,6 @@
 //! What the coordinator's flags meant.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::Security;
 
@@ -13,4 +13,29 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Who may call it.
     pub security: Security,
+    /// How long it waits for what.
+    pub timing: Timing,
+    /// Whether jobs that were interrupted go on; if not, they have failed.
+    pub resume: bool,
+}
+
+/// How long the coordinator waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// Silence after which a worker is taken for gone.
+    pub lease: Duration,
+    /// How long a job without any worker waits for one.
+    pub patience: Duration,
+    /// How long a worker may send nothing of its shard.
+    pub shard_deadline: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_secs(10),
+            patience: Duration::from_secs(600),
+            shard_deadline: Duration::from_secs(300),
+        }
+    }
 }

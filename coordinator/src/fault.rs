@@ -4,6 +4,8 @@ use lode_domain::{event::JobState, id::JobId};
 use lode_index::IndexError;
 use lode_proto::{Fault, FaultKind};
 
+use crate::journal::JournalError;
+
 /// Gives an index error its kind.
 pub(crate) fn of_index(error: IndexError) -> Fault {
     let kind = match &error {
@@ -18,9 +20,14 @@ pub(crate) fn of_index(error: IndexError) -> Fault {
     Fault { kind, message: error.to_string() }
 }
 
+/// A job that cannot be written down is not taken.
+pub(crate) fn of_journal(error: JournalError) -> Fault {
+    Fault { kind: FaultKind::Exhausted, message: format!("the job was not taken: {error}") }
+}
+
 /// No such job.
 pub(crate) fn unknown_job(job: JobId) -> Fault {
-    Fault::not_found(format!("there is no {job}: a coordinator forgets its jobs when it restarts; see `lode jobs`"))
+    Fault::not_found(format!("there is no {job}: see `lode jobs`; the oldest jobs are forgotten in time"))
 }
 
 /// A job that has ended.

@@ -1,26 +1,40 @@
 //! Jobs as the coordinator remembers them: what was asked, what has happened, who watches.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use futures::Stream;
 use lode_domain::{
+    concept::ConceptId,
     event::{JobEvent, JobSpec, JobState, JobStatus, Progress},
     id::JobId,
+    job::Job,
 };
 use lode_proto::Fault;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{fault, metrics};
+use crate::{
+    fault,
+    journal::{JobLog, Journal, JournalError, Restored},
+    metrics,
+};
 
 /// One job.
 pub(crate) struct JobHandle {
     pub(crate) id: JobId,
     pub(crate) spec: JobSpec,
     pub(crate) cancel: CancellationToken,
+    log: JobLog,
+    /// Shards that wait for a worker.
+    waiting: AtomicUsize,
+    /// Concepts that need nothing more: indexed, failed, or about to be.
+    settled: Mutex<BTreeSet<ConceptId>>,
     history: Mutex<History>,
     /// Moves with every event.
     moved: watch::Sender<()>,
@@ -32,26 +46,61 @@ struct History {
     events: Vec<JobEvent>,
 }
 
-impl JobHandle {
-    /// Notes an event and wakes whoever watches.
-    pub(crate) fn tell(&self, event: JobEvent) {
-        metrics::count_event(&event);
-        let mut history = self.history();
+impl History {
+    fn take(&mut self, event: JobEvent) {
         match &event {
-            JobEvent::Progress(progress) => history.status.progress = *progress,
-            JobEvent::ConceptIndexed(_) => history.status.indexed += 1,
-            JobEvent::ConceptFailed { .. } => history.status.failed += 1,
+            JobEvent::Progress(progress) => self.status.progress = *progress,
+            JobEvent::ConceptIndexed(_) => self.status.indexed += 1,
+            JobEvent::ConceptFailed { .. } => self.status.failed += 1,
             JobEvent::Ended { state, error } => {
-                history.status.state = *state;
-                history.status.error.clone_from(error);
+                self.status.state = *state;
+                self.status.error.clone_from(error);
             }
             JobEvent::Planned(_) | JobEvent::ShardRetried { .. } => {}
         }
         if !matches!(event, JobEvent::Progress(_)) {
-            history.events.push(event);
+            self.events.push(event);
         }
+    }
+}
+
+impl JobHandle {
+    /// Notes an event, writes it down and wakes whoever watches.
+    pub(crate) fn tell(&self, event: JobEvent) {
+        metrics::count_event(&event);
+        let has_ended = matches!(event, JobEvent::Ended { .. });
+        let mut history = self.history();
+        // Written first: what a watcher was told is told again after a restart.
+        if !matches!(event, JobEvent::Progress(_)) {
+            self.log.append(&event);
+        }
+        history.take(event);
         drop(history);
+        if has_ended {
+            self.log.close();
+        }
         self.moved.send_replace(());
+    }
+
+    /// Claims a concept for whoever is about to settle it; false if somebody has: of two workers on one shard, the first
+    /// counts.
+    pub(crate) fn claim(&self, concept: &ConceptId) -> bool {
+        locked(&self.settled).insert(concept.clone())
+    }
+
+    /// Whether a concept needs nothing more.
+    pub(crate) fn is_settled(&self, concept: &ConceptId) -> bool {
+        locked(&self.settled).contains(concept)
+    }
+
+    /// Notes how many shards wait for a worker.
+    pub(crate) fn set_waiting(&self, shards: usize) {
+        self.waiting.store(shards, Ordering::Relaxed);
+    }
+
+    /// What to mine, from its record.
+    pub(crate) fn content(&self) -> Result<Job, JournalError> {
+        self.log.content()
     }
 
     /// The job as it stands.
@@ -59,10 +108,10 @@ impl JobHandle {
         self.history().status.clone()
     }
 
-    /// Everything from the beginning, then what comes, until the job has ended.
-    pub(crate) fn watch(self: Arc<Self>) -> impl Stream<Item = JobEvent> + Send {
+    /// Everything from event number `after` on, progress not counted, then what comes, until the job has ended.
+    pub(crate) fn watch(self: Arc<Self>, after: usize) -> impl Stream<Item = JobEvent> + Send {
         let moved = self.moved.subscribe();
-        let state = (self, moved, 0usize, Progress::default());
+        let state = (self, moved, after, Progress::default());
         futures::stream::unfold(state, async |(job, mut moved, mut told, mut progress)| {
             loop {
                 // Seen before looking, so that an event between looking and waiting is not missed.
@@ -98,21 +147,10 @@ impl JobHandle {
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
-        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.history)
     }
-}
 
-/// All jobs since the coordinator started.
-#[derive(Default)]
-pub(crate) struct Jobs {
-    jobs: Mutex<BTreeMap<JobId, Arc<JobHandle>>>,
-}
-
-impl Jobs {
-    /// Opens a job over `concepts` concepts.
-    pub(crate) fn open(&self, spec: JobSpec, concepts: u32) -> Arc<JobHandle> {
-        let mut jobs = self.jobs();
-        let id = JobId(jobs.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+    fn new(id: JobId, spec: JobSpec, concepts: u32, log: JobLog) -> Self {
         let status = JobStatus {
             id,
             model: spec.model.clone(),
@@ -123,15 +161,67 @@ impl Jobs {
             progress: Progress::default(),
             error: String::new(),
         };
-        let handle = Arc::new(JobHandle {
+        Self {
             id,
             spec,
             cancel: CancellationToken::new(),
+            log,
+            waiting: AtomicUsize::new(0),
+            settled: Mutex::default(),
             history: Mutex::new(History { status, events: Vec::new() }),
             moved: watch::Sender::new(()),
-        });
-        jobs.insert(id, handle.clone());
+        }
+    }
+
+    /// As its files tell; nothing is counted or written again.
+    fn restored(restored: Restored) -> Self {
+        let Restored { id, spec, concepts, events, log } = restored;
+        let handle = Self::new(id, spec, concepts, log);
+        for event in events {
+            match &event {
+                JobEvent::ConceptIndexed(indexed) => drop(handle.claim(&indexed.concept)),
+                JobEvent::ConceptFailed { concept, .. } => drop(handle.claim(concept)),
+                _ => {}
+            }
+            handle.history().take(event);
+        }
         handle
+    }
+}
+
+/// A panic while a lock was held leaves plain data behind it that is still whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// All jobs that are remembered.
+pub(crate) struct Jobs {
+    jobs: Mutex<BTreeMap<JobId, Arc<JobHandle>>>,
+    journal: Journal,
+}
+
+impl Jobs {
+    /// The jobs of a data folder, and which of them have not ended.
+    pub(crate) fn restore(journal: Journal) -> Result<Self, JournalError> {
+        let jobs =
+            journal.restore()?.into_iter().map(|restored| (restored.id, Arc::new(JobHandle::restored(restored))));
+        Ok(Self { jobs: Mutex::new(jobs.collect()), journal })
+    }
+
+    /// Those that run, or should: after a restart, what was interrupted.
+    pub(crate) fn unfinished(&self) -> Vec<Arc<JobHandle>> {
+        let is_running = |job: &&Arc<JobHandle>| job.status().state == JobState::Running;
+        self.jobs().values().filter(is_running).cloned().collect()
+    }
+
+    /// Opens a job, which is on the disk when this returns.
+    pub(crate) fn open(&self, spec: JobSpec, job: &Job) -> Result<Arc<JobHandle>, JournalError> {
+        let mut jobs = self.jobs();
+        let id = JobId(jobs.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        let log = self.journal.create(id, &spec, job)?;
+        let handle = Arc::new(JobHandle::new(id, spec, job.concepts.len() as u32, log));
+        jobs.insert(id, handle.clone());
+        Ok(handle)
     }
 
     /// A job by id.
@@ -142,6 +232,11 @@ impl Jobs {
     /// All jobs, by id.
     pub(crate) fn list(&self) -> Vec<JobStatus> {
         self.jobs().values().map(|job| job.status()).collect()
+    }
+
+    /// Shards of all jobs that wait for a worker.
+    pub(crate) fn waiting(&self) -> usize {
+        self.jobs().values().map(|job| job.waiting.load(Ordering::Relaxed)).sum()
     }
 
     /// Stops a running job.
@@ -156,13 +251,8 @@ impl Jobs {
         }
     }
 
-    /// Stops all running jobs.
-    pub(crate) fn cancel_all(&self) {
-        self.jobs().values().for_each(|job| job.cancel.cancel());
-    }
-
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<JobHandle>>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.jobs)
     }
 }
 
@@ -174,25 +264,62 @@ mod tests {
 
     fn spec() -> JobSpec {
         let recipe = lode_domain::expertise::Recipe::default();
-        JobSpec { model: "demo".parse().unwrap(), recipe, limit_per_class: 1000, seed: 0, strict: false }
+        let split = lode_domain::plan::SplitMode::Auto;
+        JobSpec { model: "demo".parse().unwrap(), recipe, limit_per_class: 1000, seed: 0, strict: false, split }
+    }
+
+    fn job() -> Job {
+        let concept = lode_domain::concept::Concept {
+            id: "a/b".parse().unwrap(),
+            positive: vec!["yes".into()],
+            negative: vec!["no".into()],
+        };
+        Job::new(&[concept]).unwrap()
+    }
+
+    fn jobs(folder: &std::path::Path) -> Jobs {
+        Jobs::restore(Journal::open(folder).unwrap()).unwrap()
     }
 
     #[tokio::test]
     async fn a_late_watcher_hears_everything_once() {
-        let jobs = Jobs::default();
-        let job = jobs.open(spec(), 1);
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(folder.path());
+        let job = jobs.open(spec(), &job()).unwrap();
         let failed = JobEvent::ConceptFailed { concept: "a/b".parse().unwrap(), error: "no".into() };
         let progress = Progress { tokens_done: 5, ..Progress::default() };
         let ended = JobEvent::Ended { state: JobState::Failed, error: "no".into() };
-        let early = tokio::spawn(job.clone().watch().collect::<Vec<_>>());
+        let early = tokio::spawn(job.clone().watch(0).collect::<Vec<_>>());
         job.tell(failed.clone());
         job.tell(JobEvent::Progress(progress));
         job.tell(ended.clone());
         let expected = vec![failed, JobEvent::Progress(progress), ended];
-        assert_eq!(job.clone().watch().collect::<Vec<_>>().await, expected);
+        assert_eq!(job.clone().watch(0).collect::<Vec<_>>().await, expected);
+        assert_eq!(job.clone().watch(1).collect::<Vec<_>>().await, expected[1..]);
         assert_eq!(early.await.unwrap().last(), expected.last());
         assert_eq!((job.status().failed, job.status().state), (1, JobState::Failed));
         assert!(jobs.cancel(job.id).unwrap_err().message.contains("failed already"));
         assert!(jobs.get(JobId(9)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_restart_changes_nothing_that_was_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = [JobEvent::ConceptFailed { concept: "a/b".parse().unwrap(), error: "no".into() }];
+        let id = {
+            let jobs = jobs(folder.path());
+            let handle = jobs.open(spec(), &job()).unwrap();
+            assert!(handle.claim(&"a/b".parse().unwrap()) && !handle.claim(&"a/b".parse().unwrap()));
+            handle.tell(told[0].clone());
+            handle.id
+        };
+        let jobs = jobs(folder.path());
+        let [handle] = &jobs.unfinished()[..] else { panic!("one job is unfinished") };
+        assert_eq!((handle.id, handle.status().failed, handle.content().unwrap()), (id, 1, job()));
+        assert!(handle.is_settled(&"a/b".parse().unwrap()));
+        handle.tell(JobEvent::Ended { state: JobState::Failed, error: "no".into() });
+        assert!(self::jobs(folder.path()).unfinished().is_empty());
+        // Ids go on where they were.
+        assert_eq!(jobs.open(spec(), &job()).unwrap().id, JobId(id.0 + 1));
     }
 }

@@ -4,6 +4,9 @@
 //! Only `server.rs`, `registry_server.rs` and `worker_client.rs` know the wire. A new RPC is a method in a server file
 //! that asks one of the others.
 
+mod attempt;
+mod board;
+mod commit;
 pub mod config;
 mod dispatch;
 mod fault;
@@ -11,20 +14,31 @@ mod http;
 mod intake;
 mod job;
 mod job_run;
+mod journal;
+mod merge;
 mod metrics;
+mod planning;
 mod queries;
 mod registry;
 mod registry_server;
 mod security;
 mod server;
+mod split;
+mod spool;
+mod tally;
+mod turns;
 mod worker_client;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, atomic::AtomicU8},
     time::Duration,
 };
 
-use lode_domain::cluster::ClusterStatus;
+use lode_domain::{
+    cluster::ClusterStatus,
+    event::{JobEvent, JobState},
+};
 use lode_index::{Index, IndexError};
 use lode_proto::{
     Guard,
@@ -34,8 +48,13 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{config::Config, metrics::METRICS, security::Security};
-use self::{http::Phase, job::Jobs, registry::Registry};
+pub use self::{
+    config::{Config, Timing},
+    journal::JournalError,
+    metrics::METRICS,
+    security::Security,
+};
+use self::{http::Phase, job::Jobs, journal::Journal, registry::Registry};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -46,11 +65,26 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Everything the coordinator's parts share.
 pub struct Coordinator {
     index: Index,
+    data_dir: PathBuf,
     registry: Arc<Registry>,
     jobs: Arc<Jobs>,
+    timing: Timing,
+    /// Interrupts jobs; they go on when the coordinator starts again.
+    suspend: CancellationToken,
     /// A [`Phase`].
     phase: AtomicU8,
     security: Security,
+}
+
+/// A coordinator whose data cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The index does not open.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The jobs' records cannot be read.
+    #[error("the record of jobs cannot be used: {0}")]
+    Journal(#[from] JournalError),
 }
 
 /// A coordinator that cannot run.
@@ -71,15 +105,52 @@ pub enum RunError {
 }
 
 impl Coordinator {
-    /// Opens the index in `config`'s folder.
+    /// Opens the index and the record of jobs in `config`'s folder.
     ///
     /// # Errors
-    /// If it does not open; the message says why and what to do.
-    pub fn open(config: &Config) -> Result<Arc<Self>, IndexError> {
+    /// If one does not open; the message says why and what to do.
+    pub fn open(config: &Config) -> Result<Arc<Self>, OpenError> {
         let index = Index::open(&config.data_dir.join("index"))?;
-        let phase = AtomicU8::new(Phase::Starting as u8);
-        let (registry, jobs) = (Arc::new(Registry::default()), Arc::new(Jobs::default()));
-        Ok(Arc::new(Self { index, registry, jobs, phase, security: config.security.clone() }))
+        let jobs = Jobs::restore(Journal::open(&config.data_dir)?)?;
+        if !config.resume {
+            for job in jobs.unfinished() {
+                let error = "the command that ran it was interrupted".to_owned();
+                job.tell(JobEvent::Ended { state: JobState::Failed, error });
+            }
+        }
+        Ok(Arc::new(Self {
+            index,
+            data_dir: config.data_dir.clone(),
+            registry: Arc::new(Registry::new(config.timing.lease)),
+            jobs: Arc::new(jobs),
+            timing: config.timing,
+            suspend: CancellationToken::new(),
+            phase: AtomicU8::new(Phase::Starting as u8),
+            security: config.security.clone(),
+        }))
+    }
+
+    /// Goes on with the jobs that had not ended when the coordinator stopped.
+    async fn resume(self: Arc<Self>) {
+        let unfinished = self.jobs.unfinished();
+        if unfinished.is_empty() {
+            return;
+        }
+        // Workers that live notice at their next sign of life that they are unknown, and register again. Who plans before,
+        // plans for one of them.
+        let wait = 2 * self.registry.heartbeat_interval();
+        if self.suspend.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
+            return;
+        }
+        for handle in unfinished {
+            match self.index.model_named(&handle.spec.model) {
+                Ok(model) => {
+                    tracing::info!(job = %handle.id, "job goes on");
+                    tokio::spawn(job_run::run(self.clone(), handle, model.hash));
+                }
+                Err(error) => handle.tell(JobEvent::Ended { state: JobState::Failed, error: error.to_string() }),
+            }
+        }
     }
 
     /// The cluster at this moment.
@@ -122,12 +193,13 @@ pub async fn run(
         .add_service(workers)
         .add_service(lode_proto::reflection()?)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
+    let resumed = tokio::spawn(coordinator.clone().resume());
     let reaper = tokio::spawn(registry::reap(coordinator.registry.clone(), shutdown.clone()));
     coordinator.enter(Phase::Serving);
     let stopped = async {
         shutdown.cancelled().await;
         coordinator.enter(Phase::Draining);
-        coordinator.jobs.cancel_all();
+        coordinator.suspend.cancel();
         tokio::time::sleep(DRAIN).await;
     };
     tokio::select! {
@@ -135,6 +207,8 @@ pub async fn run(
         () = stopped => tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs()),
     }
     reaper.abort();
+    resumed.abort();
+    coordinator.suspend.cancel();
     coordinator.index.flush()?;
     Ok(())
 }

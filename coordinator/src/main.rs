@@ -3,11 +3,12 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::Context as _;
 use clap::Parser;
-use lode_coordinator::{Config, Coordinator, Security};
+use lode_coordinator::{Config, Coordinator, Security, Timing};
 use lode_domain::access::{Exposure, Role, TokenTable, grants};
 use lode_proto::{Authority, Identity, ServerTls};
 use tokio::net::TcpListener;
@@ -34,6 +35,15 @@ struct Args {
     /// Address to serve gRPC on.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     grpc: SocketAddr,
+    /// Seconds of silence after which a worker is taken for gone, and its shard goes to another.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..))]
+    lease: u64,
+    /// Seconds that a job without any worker waits for one before it fails.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    patience: u64,
+    /// Seconds that a worker may send nothing of its shard before the shard goes to another.
+    #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    shard_deadline: u64,
     #[command(flatten)]
     operations: lode_ops::OpsArgs,
     /// File of `ROLE TOKEN` lines: who may call; roles are admin, miner, reader and worker.
@@ -87,7 +97,12 @@ async fn main() -> anyhow::Result<()> {
 
     let security = args.security()?;
     Exposure::of(security.tokens.is_some(), args.insecure).check(args.grpc)?;
-    let config = Config { data_dir: args.data_dir, grpc: args.grpc, security };
+    let timing = Timing {
+        lease: Duration::from_secs(args.lease),
+        patience: Duration::from_secs(args.patience),
+        shard_deadline: Duration::from_secs(args.shard_deadline),
+    };
+    let config = Config { data_dir: args.data_dir, grpc: args.grpc, security, timing, resume: true };
     let coordinator = Coordinator::open(&config)?;
     if let Some(front) = &front {
         front.speak_for(coordinator.clone());

@@ -13,9 +13,12 @@ pub const METRICS: &[Metric] = &[
     INDEX_BYTES,
     SHARDS,
     SHARD_RETRIES,
+    SHARDS_WAITING,
+    STRAGGLERS,
     CONCEPTS,
     TOKENS_MINED,
     COMMIT_SECONDS,
+    MERGE_SECONDS,
     GENERATE_REQUESTS,
     GENERATE_SECONDS,
     FIRST_TOKEN_SECONDS,
@@ -34,15 +37,22 @@ const SHARDS: Metric = Metric::counter(
 .by_outcome(&["done", "retried", "failed"]);
 const SHARD_RETRIES: Metric =
     Metric::counter("lode_shard_retries_total", Unit::Count, "Shards that broke off and were put back into the queue.");
+pub(crate) const SHARDS_WAITING: Metric =
+    Metric::gauge("lode_shards_waiting", Unit::Count, "Shards of running jobs that wait for a worker.");
+pub(crate) const STRAGGLERS: Metric =
+    Metric::counter("lode_stragglers_total", Unit::Count, "Slow shards that were given to a second worker.");
 const CONCEPTS: Metric = Metric::counter("lode_concepts_total", Unit::Count, "Concepts that jobs settled, by outcome.")
     .by_outcome(&["indexed", "failed"]);
 pub(crate) const TOKENS_MINED: Metric = Metric::counter(
     "lode_tokens_mined_total",
     Unit::Count,
-    "Tokens of sentences that workers said they have run, those of shards that were run again too.",
+    "Tokens of sentences that workers said they have run, those of shards that were run again too; of a shard that broke off, \
+     up to the last sign of progress.",
 );
 pub(crate) const COMMIT_SECONDS: Metric =
     Metric::seconds("lode_commit_seconds", "How long one concept's commit to the index took, in seconds.");
+pub(crate) const MERGE_SECONDS: Metric =
+    Metric::seconds("lode_merge_seconds", "How long merging the partial summaries of one split took, in seconds.");
 const GENERATE_REQUESTS: Metric =
     Metric::counter("lode_generate_requests_total", Unit::Count, "Generation requests that ended, by outcome.")
         .by_outcome(&["done", "refused", "failed", "abandoned"]);

@@ -4,34 +4,41 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use lode_domain::{
     cluster::{PROTOCOL_VERSION, WorkerCard, WorkerStatus},
-    id::{ModelHash, ModelName, WorkerId},
+    id::{JobId, ModelHash, ModelName, WorkerId},
 };
 use lode_proto::{Credentials, Fault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::worker_client::WorkerClient;
+use crate::{turns::Turns, worker_client::WorkerClient};
 
-/// How often workers are asked to say that they live.
-pub(crate) const HEARTBEAT: Duration = Duration::from_secs(2);
-/// Silence after which a worker is taken for gone.
-const LEASE: Duration = Duration::from_secs(10);
+/// How much of its lease a worker may be silent before it is asked for a sign of life again.
+const SIGNS_A_LEASE: u32 = 5;
+/// What a new measurement of a worker's speed counts beside what was known.
+const NEW_SPEED: f64 = 0.5;
 
 /// One registered worker.
 pub(crate) struct Member {
     pub(crate) id: WorkerId,
     pub(crate) card: WorkerCard,
     pub(crate) client: WorkerClient,
+    /// Fires when it is taken out of the registry.
+    pub(crate) gone: CancellationToken,
     /// Generation requests it is working on.
     generating: AtomicU32,
     last_seen: Mutex<Instant>,
+    /// Tokens per second of its forward passes.
+    speed: Mutex<f64>,
+    /// The job that it mines for: a worker does one shard at a time.
+    mining: Mutex<Option<JobId>>,
+    said_goodbye: AtomicBool,
 }
 
 impl Member {
@@ -42,6 +49,29 @@ impl Member {
 
     fn silence(&self) -> Duration {
         locked(&self.last_seen).elapsed()
+    }
+
+    /// Tokens per second of its forward passes, as last measured.
+    pub(crate) fn speed(&self) -> f64 {
+        *locked(&self.speed)
+    }
+
+    /// Notes a measurement.
+    pub(crate) fn was_seen_at(&self, tokens_per_second: f64) {
+        if tokens_per_second.is_finite() && tokens_per_second > 0.0 {
+            let mut speed = locked(&self.speed);
+            *speed += NEW_SPEED * (tokens_per_second - *speed);
+        }
+    }
+
+    /// Whether it left in good order.
+    pub(crate) fn said_goodbye(&self) -> bool {
+        self.said_goodbye.load(Ordering::Relaxed)
+    }
+
+    /// Whether it mines nothing.
+    pub(crate) fn is_free(&self) -> bool {
+        locked(&self.mining).is_none()
     }
 
     /// Counts a generation request until the guard is dropped.
@@ -60,20 +90,58 @@ impl Drop for RequestGuard {
     }
 }
 
-/// All registered workers.
-pub(crate) struct Registry {
-    members: Mutex<BTreeMap<WorkerId, Arc<Member>>>,
-    /// Counts arrivals and departures; also the next worker's number.
-    changes: watch::Sender<u64>,
+/// A worker that mines for a job until this is dropped.
+pub(crate) struct Occupied {
+    registry: Arc<Registry>,
+    pub(crate) worker: Arc<Member>,
+    job: JobId,
 }
 
-impl Default for Registry {
-    fn default() -> Self {
-        Self { members: Mutex::default(), changes: watch::Sender::new(0) }
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        *locked(&self.worker.mining) = None;
+        self.registry.turns.give_back(self.job);
+        self.registry.stir();
     }
 }
 
+/// All registered workers.
+pub(crate) struct Registry {
+    members: Mutex<BTreeMap<WorkerId, Arc<Member>>>,
+    /// Wakes whoever waits for a worker; its number is the next worker's.
+    changes: watch::Sender<u64>,
+    /// Who gets the next free worker.
+    pub(crate) turns: Turns,
+    /// Silence after which a worker is taken for gone.
+    lease: Duration,
+}
+
 impl Registry {
+    pub(crate) fn new(lease: Duration) -> Self {
+        Self { members: Mutex::default(), changes: watch::Sender::new(0), turns: Turns::default(), lease }
+    }
+
+    /// How often workers are asked to say that they live.
+    pub(crate) fn heartbeat_interval(&self) -> Duration {
+        self.lease / SIGNS_A_LEASE
+    }
+
+    /// Has a worker mine for `job`; `None` if it mines already.
+    pub(crate) fn occupy(self: &Arc<Self>, worker: &Arc<Member>, job: JobId) -> Option<Occupied> {
+        let mut mining = locked(&worker.mining);
+        if mining.is_some() {
+            return None;
+        }
+        *mining = Some(job);
+        self.turns.take(job);
+        Some(Occupied { registry: self.clone(), worker: worker.clone(), job })
+    }
+
+    /// Wakes whoever waits for a worker.
+    pub(crate) fn stir(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
     /// Takes a worker in, to be called with `credentials`; one that was known under the same address is replaced.
     ///
     /// # Errors
@@ -89,7 +157,13 @@ impl Registry {
         }
         let client = WorkerClient::new(&card.url, credentials)?;
         let mut members = locked(&self.members);
-        members.retain(|_, member| member.card.url != card.url);
+        members.retain(|_, member| {
+            let is_other = member.card.url != card.url;
+            if !is_other {
+                member.gone.cancel();
+            }
+            is_other
+        });
         let (name, hash) = (&card.model.name, card.model.hash);
         if let Some(other) = members.values().find(|m| m.card.model.name == *name && m.card.model.hash != hash) {
             return Err(other_model(name, other.card.model.hash, hash));
@@ -108,8 +182,19 @@ impl Registry {
             id = WorkerId(*changes);
         });
         tracing::info!(worker = %id, url = card.url, device = card.device, model = %name, hash = hash.short(), "registered");
-        let last_seen = Mutex::new(Instant::now());
-        members.insert(id, Arc::new(Member { id, card, client, generating: AtomicU32::new(0), last_seen }));
+        let speed = if card.tokens_per_second > 0.0 { card.tokens_per_second } else { 1.0 };
+        let member = Member {
+            id,
+            card,
+            client,
+            gone: CancellationToken::new(),
+            generating: AtomicU32::new(0),
+            last_seen: Mutex::new(Instant::now()),
+            speed: Mutex::new(speed),
+            mining: Mutex::default(),
+            said_goodbye: AtomicBool::new(false),
+        };
+        members.insert(id, Arc::new(member));
         Ok(id)
     }
 
@@ -128,17 +213,20 @@ impl Registry {
 
     /// Takes a worker out that says goodbye.
     pub(crate) fn goodbye(&self, id: WorkerId, url: &str) {
-        let is_meant = locked(&self.members).get(&id).is_some_and(|member| member.card.url == url);
-        if is_meant {
+        let meant = locked(&self.members).get(&id).filter(|member| member.card.url == url).cloned();
+        if let Some(member) = meant {
+            member.said_goodbye.store(true, Ordering::Relaxed);
             self.remove(id, "it said goodbye");
         }
     }
 
     /// Takes a worker out.
     pub(crate) fn remove(&self, id: WorkerId, why: &str) {
-        if locked(&self.members).remove(&id).is_some() {
+        let removed = locked(&self.members).remove(&id);
+        if let Some(member) = removed {
             tracing::info!(worker = %id, why, "removed");
-            self.changes.send_modify(|changes| *changes += 1);
+            member.gone.cancel();
+            self.stir();
         }
     }
 
@@ -163,6 +251,8 @@ impl Registry {
             software_version: member.card.software_version.clone(),
             memory_budget: member.card.memory_budget,
             silent_millis: member.silence().as_millis() as u64,
+            tokens_per_second: member.speed(),
+            mining: *locked(&member.mining),
         };
         locked(&self.members).values().map(status).collect()
     }
@@ -185,10 +275,10 @@ pub(crate) fn other_model(name: &ModelName, known: ModelHash, offered: ModelHash
 
 /// Removes workers that fell silent, until `shutdown`.
 pub(crate) async fn reap(registry: Arc<Registry>, shutdown: CancellationToken) {
-    let mut ticks = tokio::time::interval(HEARTBEAT);
+    let mut ticks = tokio::time::interval(registry.heartbeat_interval());
     while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
         let silent: Vec<WorkerId> =
-            locked(&registry.members).values().filter(|m| m.silence() > LEASE).map(|m| m.id).collect();
+            locked(&registry.members).values().filter(|m| m.silence() > registry.lease).map(|m| m.id).collect();
         for id in silent {
             registry.remove(id, "no sign of life");
         }
@@ -225,8 +315,13 @@ mod tests {
             device: "cpu".into(),
             precision: "f32".into(),
             memory_budget: 0,
+            tokens_per_second: 10.0,
             model,
         }
+    }
+
+    fn registry() -> Arc<Registry> {
+        Arc::new(Registry::new(Duration::from_secs(10)))
     }
 
     fn register(registry: &Registry, card: WorkerCard) -> Result<WorkerId, Fault> {
@@ -235,7 +330,7 @@ mod tests {
 
     #[tokio::test]
     async fn mismatches_are_refused_with_the_reason() {
-        let registry = Registry::default();
+        let registry = registry();
         let first = register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
         let refused = register(&registry, card("http://127.0.0.1:2", 2)).unwrap_err();
         assert!(refused.message.contains("`demo` is 010101010101 here"), "{refused}");
@@ -253,7 +348,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_go_to_the_least_loaded() {
-        let registry = Registry::default();
+        let registry = registry();
         register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
         register(&registry, card("http://127.0.0.1:2", 1)).unwrap();
         let hash = ModelHash([1; 32]);
@@ -263,5 +358,24 @@ mod tests {
         drop(guard);
         assert_eq!(registry.least_loaded(hash).unwrap().id, busy.id);
         assert!(registry.least_loaded(ModelHash([9; 32])).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_worker_mines_for_one_job_and_who_loses_it_hears_of_it() {
+        let registry = registry();
+        register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
+        let worker = registry.with_model(ModelHash([1; 32])).remove(0);
+        let occupied = registry.occupy(&worker, JobId(1)).unwrap();
+        assert!(registry.occupy(&worker, JobId(2)).is_none() && !worker.is_free());
+        assert_eq!(registry.list()[0].mining, Some(JobId(1)));
+        let mut changes = registry.changes();
+        changes.borrow_and_update();
+        drop(occupied);
+        assert!(changes.has_changed().unwrap() && worker.is_free());
+        worker.was_seen_at(30.0);
+        worker.was_seen_at(f64::NAN);
+        assert_eq!(worker.speed(), 20.0);
+        registry.remove(worker.id, "test");
+        assert!(worker.gone.is_cancelled());
     }
 }

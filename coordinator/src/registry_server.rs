@@ -13,12 +13,7 @@ use lode_proto::{
 };
 use tonic::{Request, Response, Status};
 
-use crate::{
-    Coordinator,
-    fault::of_index,
-    registry::{HEARTBEAT, other_model},
-    worker_client::WorkerClient,
-};
+use crate::{Coordinator, fault::of_index, registry::other_model, worker_client::WorkerClient};
 
 /// See [`registry_server::Registry`].
 pub(crate) struct Door {
@@ -56,7 +51,8 @@ impl registry_server::Registry for Door {
         let url = card.url.clone();
         let worker =
             self.admit(card, token).await.inspect_err(|fault| tracing::warn!(url, %fault, "worker refused"))?;
-        Ok(Response::new(RegisterReply { worker: worker.0, heartbeat_millis: HEARTBEAT.as_millis() as u32 }))
+        let heartbeat_millis = self.coordinator.registry.heartbeat_interval().as_millis() as u32;
+        Ok(Response::new(RegisterReply { worker: worker.0, heartbeat_millis }))
     }
 
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatReply>, Status> {

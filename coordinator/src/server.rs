@@ -7,7 +7,8 @@ use lode_domain::{
     concept::ConceptId,
     event::JobSpec,
     generation::GenerateRequest,
-    id::{JobId, ModelName},
+    id::{JobId, ModelHash, ModelName},
+    job::Job,
     unit::UnitName,
 };
 use lode_index::Index;
@@ -19,7 +20,13 @@ use lode_proto::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{Coordinator, dispatch, fault::of_index, job_run, queries};
+use crate::{
+    Coordinator, dispatch,
+    fault::{self, of_index},
+    job_run,
+    planning::outline,
+    queries,
+};
 
 /// See [`wire::lode_server::Lode`].
 pub(crate) struct Front {
@@ -34,6 +41,16 @@ impl Front {
         Self { coordinator, shutdown }
     }
 
+    /// The model that a job is about; somebody must have it.
+    async fn mined_model(&self, spec: &JobSpec) -> Result<ModelHash, Status> {
+        let name = spec.model.clone();
+        let model = self.ask(move |index| index.model_named(&name).map_err(of_index)).await?;
+        if self.coordinator.registry.with_model(model.hash).is_empty() {
+            return Err(Fault::precondition(format!("no worker has model `{}`: start one first", spec.model)).into());
+        }
+        Ok(model.hash)
+    }
+
     /// Asks the index on a blocking thread.
     async fn ask<T: Send + 'static>(
         &self,
@@ -43,6 +60,22 @@ impl Front {
         let answer = tokio::task::spawn_blocking(move || question(&index)).await;
         Ok(answer.map_err(|error| Fault::internal(format!("the query failed: {error}")))??)
     }
+}
+
+/// Puts a job's messages together.
+async fn receive(mut messages: Streaming<wire::SubmitJobRequest>) -> Result<(JobSpec, Job), Status> {
+    let Some(wire::SubmitJobRequest { message: Some(Message::Spec(spec)) }) = messages.message().await? else {
+        return Err(Fault::invalid("the first message of a job must be its spec").into());
+    };
+    let spec = JobSpec::try_from(spec).map_err(bad)?;
+    let mut assembly = JobAssembly::default();
+    while let Some(message) = messages.message().await? {
+        let Some(Message::Part(part)) = message.message else {
+            return Err(Fault::invalid("after its spec a job has only parts").into());
+        };
+        assembly.take(part).map_err(bad)?;
+    }
+    Ok((spec, assembly.finish().map_err(bad)?))
 }
 
 /// A text field that the domain reads.
@@ -60,28 +93,26 @@ impl wire::lode_server::Lode for Front {
         &self,
         request: Request<Streaming<wire::SubmitJobRequest>>,
     ) -> Result<Response<wire::SubmitJobReply>, Status> {
-        let mut messages = request.into_inner();
-        let Some(wire::SubmitJobRequest { message: Some(Message::Spec(spec)) }) = messages.message().await? else {
-            return Err(Fault::invalid("the first message of a job must be its spec").into());
-        };
-        let spec = JobSpec::try_from(spec).map_err(bad)?;
-        let mut assembly = JobAssembly::default();
-        while let Some(message) = messages.message().await? {
-            let Some(Message::Part(part)) = message.message else {
-                return Err(Fault::invalid("after its spec a job has only parts").into());
-            };
-            assembly.take(part).map_err(bad)?;
-        }
-        let job = assembly.finish().map_err(bad)?;
-        let name = spec.model.clone();
-        let model = self.ask(move |index| index.model_named(&name).map_err(of_index)).await?;
-        if self.coordinator.registry.with_model(model.hash).is_empty() {
-            return Err(Fault::precondition(format!("no worker has model `{}`: start one first", spec.model)).into());
-        }
-        let handle = self.coordinator.jobs.open(spec, job.concepts.len() as u32);
-        tracing::info!(job = %handle.id, model = %handle.spec.model, concepts = job.concepts.len(), "job submitted");
-        tokio::spawn(job_run::run(self.coordinator.clone(), handle.clone(), job, model.hash));
+        let (spec, job) = receive(request.into_inner()).await?;
+        let model = self.mined_model(&spec).await?;
+        let (jobs, concepts) = (self.coordinator.jobs.clone(), job.concepts.len());
+        let opened = tokio::task::spawn_blocking(move || jobs.open(spec, &job).map_err(fault::of_journal)).await;
+        let handle = opened.map_err(|error| Fault::internal(format!("writing the job down failed: {error}")))??;
+        tracing::info!(job = %handle.id, model = %handle.spec.model, concepts, "job submitted");
+        tokio::spawn(job_run::run(self.coordinator.clone(), handle.clone(), model));
         Ok(Response::new(wire::SubmitJobReply { job: handle.id.0 }))
+    }
+
+    async fn estimate_job(
+        &self,
+        request: Request<Streaming<wire::SubmitJobRequest>>,
+    ) -> Result<Response<wire::EstimateJobReply>, Status> {
+        let (spec, job) = receive(request.into_inner()).await?;
+        let model = self.mined_model(&spec).await?;
+        let job = Arc::new(job);
+        let Coordinator { registry, data_dir, .. } = &*self.coordinator;
+        let outline = outline(registry, data_dir, &spec, model, &job, false).await?;
+        Ok(Response::new(outline.estimate(&job).into()))
     }
 
     type WatchJobStream = Events<wire::JobEvent>;
@@ -90,8 +121,9 @@ impl wire::lode_server::Lode for Front {
         &self,
         request: Request<wire::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        let job = self.coordinator.jobs.get(JobId(request.into_inner().job))?;
-        let events = job.watch().map(|event| Ok(event.into()));
+        let request = request.into_inner();
+        let job = self.coordinator.jobs.get(JobId(request.job))?;
+        let events = job.watch(usize::try_from(request.after).unwrap_or(usize::MAX)).map(|event| Ok(event.into()));
         let until = self.shutdown.clone().cancelled_owned();
         Ok(Response::new(Box::pin(events.take_until(until))))
     }

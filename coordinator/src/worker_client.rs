@@ -7,11 +7,13 @@ use lode_domain::{
     cluster::ShardSpec,
     event::ShardEvent,
     generation::{GenerateEvent, ResolvedRequest},
+    id::ModelHash,
     job::Job,
+    sentence::SentenceKey,
 };
 use lode_proto::{
     BadCredentials, BearerChannel, Credentials, Fault,
-    convert::job_parts,
+    convert::{find_held, job_parts},
     distrust,
     wire::{self, mine_request::Message},
 };
@@ -81,6 +83,35 @@ impl WorkerClient {
         let requests = messages.map(|message| wire::MineRequest { message: Some(message) });
         let events = self.stub.clone().mine(requests).await?.into_inner();
         Ok(events.map(|event| Ok(ShardEvent::try_from(event?)?)))
+    }
+
+    /// How many tokens each of `sentences` has, `[sentence]`; 0 for one that is dropped.
+    ///
+    /// # Errors
+    /// If the worker cannot be reached or refuses.
+    pub(crate) async fn count_tokens(&self, spec: ShardSpec, sentences: Vec<String>) -> Result<Vec<u32>, Fault> {
+        let expected = sentences.len();
+        let first = stream::iter([Message::Spec(spec.into())]);
+        let parts = job_parts(Job { sentences, concepts: Vec::new() });
+        let messages = first.chain(stream::iter(parts.map(Message::Part)));
+        let requests = messages.map(|message| wire::MineRequest { message: Some(message) });
+        let tokens = self.stub.clone().count_tokens(requests).await?.into_inner().tokens;
+        if tokens.len() != expected {
+            return Err(Fault::internal(format!("it counted {} of {expected} sentences", tokens.len())));
+        }
+        Ok(tokens)
+    }
+
+    /// For each key, whether the worker holds the sentence's responses.
+    ///
+    /// # Errors
+    /// If the worker cannot be reached or refuses.
+    pub(crate) async fn find_held(&self, model: ModelHash, keys: &[SentenceKey]) -> Result<Vec<bool>, Fault> {
+        let held = self.stub.clone().find_held(find_held(model, keys)).await?.into_inner().held;
+        if held.len() != keys.len() {
+            return Err(Fault::internal(format!("it answered for {} of {} sentences", held.len(), keys.len())));
+        }
+        Ok(held.into_iter().map(|byte| byte != 0).collect())
     }
 
     /// Has text generated.

@@ -1,8 +1,8 @@
 //! The device has one owner: a thread that runs one forward pass after the other.
 //!
-//! Mining and generation share it by turns: one batch of sentences, then one step of all sequences. Scoring runs on a
-//! thread of its own, so that the next forward passes need not wait for it; a second shard waits until the first is
-//! scored, so that only one shard's responses are held at a time.
+//! Mining and generation share it by turns: one batch of sentences, then one step of all sequences. Summaries are made on a
+//! thread of their own, so that generation need not wait for them; a second shard waits until the first is streamed, so that
+//! only one shard's responses are held at a time.
 
 use std::{
     collections::VecDeque,
@@ -20,17 +20,18 @@ use tracing::Span;
 use crate::{
     fault::{device_died, of_model},
     generating::Generating,
+    held::Held,
     metrics,
-    score::{Events, Gone, score},
-    shard::PreparedShard,
+    score::{Events, Gone, summarise},
+    shard::{PreparedShard, Step},
 };
 
 /// What the device can be asked to do.
 enum Command {
     Mine(Box<MineTask>),
     Generate(GenerateTask),
-    /// The scoring thread has ended.
-    Scored,
+    /// The summarising thread has ended.
+    Summarised,
 }
 
 /// A shard that runs or waits.
@@ -38,7 +39,7 @@ struct MineTask {
     shard: PreparedShard,
     events: Events,
     span: Span,
-    /// How the scoring thread says that it has ended. It travels with the task so that the device thread holds no
+    /// How the summarising thread says that it has ended. It travels with the task so that the device thread holds no
     /// sender to itself and sees when its handles are gone.
     wake: mpsc::Sender<Command>,
 }
@@ -58,14 +59,14 @@ pub(crate) struct Device {
 
 impl Device {
     /// Starts the thread; the receiver fires when it dies.
-    pub(crate) fn start(model: Arc<Model>) -> (Self, oneshot::Receiver<()>) {
+    pub(crate) fn start(model: Arc<Model>, held: Held) -> (Self, oneshot::Receiver<()>) {
         let (commands, inbox) = mpsc::channel();
         let (alive, died) = oneshot::channel();
         // Detached: it ends with its handles, or with the process.
         thread::spawn(move || {
             let _alive: oneshot::Sender<()> = alive;
             let generating = Generating::new(model.clone());
-            Turns { inbox, model, mining: Mining::default(), generating }.run();
+            Turns { inbox, model, mining: Mining { held, ..Mining::default() }, generating }.run();
         });
         (Self { commands }, died)
     }
@@ -111,39 +112,40 @@ impl Turns {
         match command {
             Command::Mine(task) => self.mining.waiting.push_back(*task),
             Command::Generate(task) => self.generating.start(task),
-            Command::Scored => self.mining.scoring = false,
+            Command::Summarised => self.mining.summarising = false,
         }
     }
 }
 
-/// Shards that run, wait or are being scored.
+/// Shards that run, wait or are being summarised.
 #[derive(Default)]
 struct Mining {
     current: Option<MineTask>,
     waiting: VecDeque<MineTask>,
-    scoring: bool,
+    summarising: bool,
+    held: Held,
 }
 
 impl Mining {
     /// Whether there is no forward pass to run at the moment.
     fn is_idle(&self) -> bool {
-        self.scoring || (self.current.is_none() && self.waiting.is_empty())
+        self.summarising || (self.current.is_none() && self.waiting.is_empty())
     }
 
-    /// Runs one batch.
+    /// Does the next step of a shard.
     fn step(&mut self, model: &Model) {
         if self.is_idle() {
             return;
         }
-        let Some(mut task) = self.current.take().or_else(|| self.waiting.pop_front()) else { return };
+        let Some(mut task) = self.current.take().or_else(|| self.begin(model)) else { return };
         if task.events.is_closed() {
             return task.span.in_scope(|| tracing::info!("shard given up: nobody listens any more"));
         }
-        match task.run_batch(model) {
+        match task.step(model, &self.held) {
             Ok(true) => self.current = Some(task),
             Ok(false) => {
-                self.scoring = true;
-                thread::spawn(move || task.score());
+                self.summarising = true;
+                thread::spawn(move || task.summarise());
             }
             // Told from a thread of its own: the channel may be full, and the device must not wait for its reader.
             Err(fault) => {
@@ -154,43 +156,62 @@ impl Mining {
             }
         }
     }
+
+    /// The next shard, now that its turn has come: what the cache holds may have changed since it was sent.
+    fn begin(&mut self, model: &Model) -> Option<MineTask> {
+        let mut task = self.waiting.pop_front()?;
+        self.held.with(|cache| task.shard.begin(model, cache.as_deref()));
+        Some(task)
+    }
 }
 
 impl MineTask {
-    /// Runs the next batch; false when there is none.
-    fn run_batch(&mut self, model: &Model) -> Result<bool, Fault> {
-        let Some(batch) = self.shard.batches.pop_front() else { return Ok(false) };
-        let sentences: Vec<_> = batch.iter().map(|&place| &self.shard.sentences[place]).collect();
-        let started = Instant::now();
-        let responses = model.responses(&sentences, self.shard.spec.recipe.pooling).map_err(of_model)?;
-        let rows: Vec<&[f32]> = (0..responses.sentences()).map(|sentence| responses.row(sentence)).collect();
-        self.shard.store.append(&rows).map_err(Fault::internal)?;
-        let tokens = sentences.iter().map(|sentence| sentence.len() as u64).sum();
-        metrics::BATCH_SECONDS.observe(started.elapsed());
-        metrics::TOKENS.add(tokens);
-        let progress = &mut self.shard.progress;
-        progress.tokens_done += tokens;
-        progress.sentences_done += sentences.len() as u32;
+    /// Does the next step; false when all responses are there.
+    fn step(&mut self, model: &Model, held: &Held) -> Result<bool, Fault> {
+        match self.shard.next() {
+            Step::Recall(numbers) => {
+                let recalled = held.with(|cache| cache.map(|cache| self.shard.recall(&numbers, model, cache)));
+                recalled.transpose()?;
+                metrics::RECALLED.add(numbers.len() as u64);
+            }
+            Step::Run(numbers) => self.run(&numbers, model, held)?,
+            Step::Score => return Ok(false),
+        }
         // Progress is for people: if nobody has read the last one yet, this one may be left out.
-        let _ = self.events.try_send(Ok(ShardEvent::Progress(*progress)));
+        let _ = self.events.try_send(Ok(ShardEvent::Progress(self.shard.progress)));
         Ok(true)
     }
 
-    /// Scores the shard on the calling thread.
-    fn score(self) {
-        /// Tells the device even if scoring panics.
+    /// Runs one batch.
+    fn run(&mut self, numbers: &[u32], model: &Model, held: &Held) -> Result<(), Fault> {
+        let sentences: Vec<_> = numbers.iter().map(|&number| &self.shard.sentences[number as usize]).collect();
+        let started = Instant::now();
+        let responses = Arc::new(model.responses(&sentences, self.shard.spec.recipe.pooling).map_err(of_model)?);
+        let tokens = sentences.iter().map(|sentence| sentence.len() as u64).sum();
+        let rows: Vec<&[f32]> = (0..responses.sentences()).map(|sentence| responses.row(sentence)).collect();
+        self.shard.take(numbers, &rows)?;
+        held.keep(numbers.iter().map(|&number| self.shard.key(number)), &responses);
+        metrics::BATCH_SECONDS.observe(started.elapsed());
+        metrics::TOKENS.add(tokens);
+        self.shard.progress.tokens_done += tokens;
+        Ok(())
+    }
+
+    /// Summarises the shard on the calling thread.
+    fn summarise(self) {
+        /// Tells the device even if summarising panics.
         struct Wake(mpsc::Sender<Command>);
         impl Drop for Wake {
             fn drop(&mut self) {
                 // A device that is gone waits for nothing.
-                let _ = self.0.send(Command::Scored);
+                let _ = self.0.send(Command::Summarised);
             }
         }
         let Self { shard, events, span, wake } = self;
         let _wake = Wake(wake);
         let _in_span = span.entered();
         let started = Instant::now();
-        match score(&shard, &events) {
+        match summarise(&shard, &events) {
             Ok(()) => {
                 metrics::SHARDS.add(1);
                 metrics::SPILLED_BYTES.add(shard.store.spilled_bytes());
@@ -198,7 +219,7 @@ impl MineTask {
                     sentences = shard.sentences.len(),
                     concepts = shard.concepts.len(),
                     spilled_bytes = shard.store.spilled_bytes(),
-                    scoring_seconds = started.elapsed().as_secs_f32(),
+                    summary_seconds = started.elapsed().as_secs_f32(),
                     "shard mined"
                 );
             }

@@ -1,12 +1,14 @@
 //! The worker: it registers with a coordinator, mines shards and generates text on one device.
 //!
 //! The way of a shard: `server.rs` puts its messages together, `shard.rs` tokenises it, the device thread (`device.rs`)
-//! runs every distinct sentence once into a `store.rs`, and `score.rs` turns the responses into expertise and streams
-//! it back. Only `server.rs` and `registration.rs` know the wire.
+//! runs every distinct sentence once into a `store.rs`, or takes it from the `cache.rs`, and `score.rs` turns the responses into
+//! summaries and streams them back. Only `server.rs` and `registration.rs` know the wire.
 
+mod cache;
 mod device;
 mod fault;
 mod generating;
+mod held;
 mod http;
 mod metrics;
 mod registration;
@@ -14,6 +16,7 @@ mod score;
 mod server;
 mod shard;
 mod source;
+mod speed;
 mod store;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -32,8 +35,9 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-use self::{device::Device, registration::Registration};
+use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration};
 pub use self::{
+    cache::{CacheConfig, CacheError},
     http::Vitals,
     metrics::METRICS,
     source::{BadModelSource, LoadError, ModelSource, load},
@@ -56,6 +60,8 @@ pub struct Config {
     pub memory_budget: u64,
     /// Where responses beyond the budget go.
     pub spill_dir: PathBuf,
+    /// Where responses are kept from shard to shard.
+    pub cache: CacheConfig,
     /// URL under which the coordinator reaches this worker; by default its listen address.
     pub advertise: Option<String>,
     /// Float type that the model was loaded in.
@@ -94,6 +100,12 @@ pub enum RunError {
     /// The certificate and its key are not what they should be.
     #[error("the TLS certificate cannot be used")]
     Certificate(#[source] tonic::transport::Error),
+    /// The cache's file cannot be had.
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+    /// The model cannot run.
+    #[error(transparent)]
+    Model(#[from] ModelError),
     /// The device thread ended.
     #[error("the device thread died; see the log above")]
     DeviceDied,
@@ -125,12 +137,17 @@ pub async fn run(
         None if config.credentials.identity.is_some() => format!("https://{address}"),
         None => format!("http://{address}"),
     };
-    let card = card(&config, &model, url);
+    let (own_config, own_model) = (config.clone(), model.clone());
+    let prepared = tokio::task::spawn_blocking(move || {
+        Ok::<_, RunError>((speed::measure(&own_model)?, Held::new(open_cache(&own_config, &own_model)?)))
+    });
+    let (speed, held) = prepared.await.map_err(|_| RunError::DeviceDied)??;
+    let card = card(&config, &model, url, speed);
     let stop_serving = CancellationToken::new();
-    let (device, died) = Device::start(model.clone());
+    let (device, died) = Device::start(model.clone(), held.clone());
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
-    let worker = server::Desk::new(model, device, config.memory_budget, config.spill_dir, stop_serving.clone());
+    let worker = server::Desk::new(model, device, held, config.memory_budget, config.spill_dir, stop_serving.clone());
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;
@@ -175,7 +192,18 @@ fn guard(credentials: &Credentials) -> Guard {
     Guard::new(own.map(|grant| TokenTable::new(&[grant])))
 }
 
-fn card(config: &Config, model: &Model, url: String) -> WorkerCard {
+fn open_cache(config: &Config, model: &Model) -> Result<Option<ResponseCache>, CacheError> {
+    // Everything that the bits of a response depend on, beside the sentence and the recipe, which are in its key.
+    let purpose =
+        format!("{} {} {} {}", model.hash(), config.precision, model.device_label(), env!("CARGO_PKG_VERSION"));
+    let cache = ResponseCache::open(&config.cache, &config.spill_dir, &purpose, model.unit_space().len())?;
+    if let Some(cache) = &cache {
+        tracing::info!(held = cache.len(), room = cache.capacity(), "cache of responses open");
+    }
+    Ok(cache)
+}
+
+fn card(config: &Config, model: &Model, url: String, tokens_per_second: f64) -> WorkerCard {
     WorkerCard {
         url,
         software_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -183,6 +211,7 @@ fn card(config: &Config, model: &Model, url: String) -> WorkerCard {
         device: model.device_label(),
         precision: config.precision.to_string(),
         memory_budget: config.memory_budget,
+        tokens_per_second,
         model: ModelRecord {
             name: config.name.clone(),
             hash: model.hash(),

@@ -11,7 +11,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use lode_domain::access::{Exposure, Role, Secret, grants};
 use lode_proto::{Authority, Credentials, Identity};
-use lode_worker::{Config, DeviceChoice, LoadOptions, ModelSource, Precision, Vitals};
+use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Vitals};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,13 @@ struct Args {
     /// Folder of that temporary file.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     spill_dir: PathBuf,
+    /// Responses kept on disk from shard to shard, so that sentences that were run before need not run again; 0 for none.
+    /// When it is full, the oldest make room.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    response_cache: ByteSize,
+    /// Folder of a file for them that outlives the worker; without it they are in a temporary file in --spill-dir.
+    #[arg(long, value_name = "DIR")]
+    cache_dir: Option<PathBuf>,
     /// Address to serve on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -114,6 +121,7 @@ async fn main() -> anyhow::Result<()> {
         name: args.model.name,
         memory_budget: args.memory_budget.as_u64(),
         spill_dir: args.spill_dir,
+        cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir },
         advertise: args.advertise,
         precision: args.dtype,
         vitals: Vitals::default(),

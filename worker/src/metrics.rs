@@ -3,12 +3,18 @@
 use lode_ops::{Metric, Unit};
 
 /// All of it.
-pub const METRICS: &[Metric] = &[SHARDS, TOKENS, BATCH_SECONDS, SPILLED_BYTES, SEQUENCES_ACTIVE, TOKENS_GENERATED];
+pub const METRICS: &[Metric] =
+    &[SHARDS, TOKENS, RECALLED, BATCH_SECONDS, SPILLED_BYTES, SEQUENCES_ACTIVE, TOKENS_GENERATED];
 
 pub(crate) const SHARDS: Metric =
     Metric::counter("lode_worker_shards_total", Unit::Count, "Shards that were mined to their end.");
 pub(crate) const TOKENS: Metric =
     Metric::counter("lode_worker_tokens_total", Unit::Count, "Tokens of sentences that were run for mining.");
+pub(crate) const RECALLED: Metric = Metric::counter(
+    "lode_worker_recalled_sentences_total",
+    Unit::Count,
+    "Sentences whose responses came from the cache instead of a forward pass.",
+);
 pub(crate) const BATCH_SECONDS: Metric =
     Metric::seconds("lode_worker_batch_seconds", "How long one batch of sentences took on the device, in seconds.");
 pub(crate) const SPILLED_BYTES: Metric = Metric::counter(

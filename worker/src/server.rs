@@ -3,11 +3,16 @@
 use std::{path::PathBuf, pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
-use lode_domain::{cluster::ShardSpec, generation::ResolvedRequest, id::ModelHash, job::Job};
+use lode_domain::{
+    cluster::{ShardSpec, Summaries},
+    generation::ResolvedRequest,
+    id::ModelHash,
+    job::Job,
+};
 use lode_model::{Model, SequenceRequest};
 use lode_proto::{
     Fault,
-    convert::{BadField, JobAssembly},
+    convert::{BadField, JobAssembly, held_question},
     wire::{self, mine_request::Message, worker_server},
 };
 use tokio::sync::mpsc;
@@ -19,7 +24,8 @@ use tracing::Instrument as _;
 use crate::{
     device::{Device, GenerateTask},
     fault::of_model,
-    shard::{PreparedShard, prepare},
+    held::Held,
+    shard::{PreparedShard, count_tokens, prepare},
 };
 
 /// Events of a shard between the device and the stream; a full channel blocks the scoring thread.
@@ -31,6 +37,7 @@ const MOST_SAMPLES: u32 = 1024;
 pub(crate) struct Desk {
     model: Arc<Model>,
     device: Device,
+    held: Held,
     memory_budget: u64,
     spill_dir: PathBuf,
     /// Ends open streams.
@@ -43,11 +50,12 @@ impl Desk {
     pub(crate) fn new(
         model: Arc<Model>,
         device: Device,
+        held: Held,
         memory_budget: u64,
         spill_dir: PathBuf,
         stop: CancellationToken,
     ) -> Self {
-        Self { model, device, memory_budget, spill_dir, stop }
+        Self { model, device, held, memory_budget, spill_dir, stop }
     }
 
     /// What is sent must be meant for this model.
@@ -57,6 +65,23 @@ impl Desk {
         }
         let (own, asked) = (self.model.hash().short(), hash.short());
         Err(Fault::precondition(format!("this worker has model {own}, the request is for {asked}")))
+    }
+
+    /// Puts a shard's messages together; what a finished summary asks for has concepts, what a partial one does has none.
+    async fn receive(&self, mut messages: Streaming<wire::MineRequest>) -> Result<(ShardSpec, JobAssembly), Status> {
+        let Some(wire::MineRequest { message: Some(Message::Spec(spec)) }) = messages.message().await? else {
+            return Err(Fault::invalid("the first message of a shard must be its spec").into());
+        };
+        let spec = ShardSpec::try_from(spec).map_err(bad)?;
+        self.check_model(spec.model)?;
+        let mut assembly = JobAssembly::default();
+        while let Some(message) = messages.message().await? {
+            let Some(Message::Part(part)) = message.message else {
+                return Err(Fault::invalid("after its spec a shard has only parts").into());
+            };
+            assembly.take(part).map_err(bad)?;
+        }
+        Ok((spec, assembly))
     }
 
     /// Tokenises a shard on the threads that may block.
@@ -92,20 +117,11 @@ impl worker_server::Worker for Desk {
     type MineStream = Events<wire::MineEvent>;
 
     async fn mine(&self, request: Request<Streaming<wire::MineRequest>>) -> Result<Response<Self::MineStream>, Status> {
-        let mut messages = request.into_inner();
-        let Some(wire::MineRequest { message: Some(Message::Spec(spec)) }) = messages.message().await? else {
-            return Err(Fault::invalid("the first message of a shard must be its spec").into());
+        let (spec, assembly) = self.receive(request.into_inner()).await?;
+        let shard = match spec.summaries {
+            Summaries::Finished => assembly.finish().map_err(bad)?,
+            Summaries::Partial => Job { sentences: assembly.finish_sentences().map_err(bad)?, concepts: Vec::new() },
         };
-        let spec = ShardSpec::try_from(spec).map_err(bad)?;
-        self.check_model(spec.model)?;
-        let mut assembly = JobAssembly::default();
-        while let Some(message) = messages.message().await? {
-            let Some(Message::Part(part)) = message.message else {
-                return Err(Fault::invalid("after its spec a shard has only parts").into());
-            };
-            assembly.take(part).map_err(bad)?;
-        }
-        let shard = assembly.finish().map_err(bad)?;
         let span = tracing::info_span!("shard", job = %spec.job, shard = %spec.shard);
         let (sender, receiver) = mpsc::channel(IN_FLIGHT);
         async {
@@ -115,6 +131,28 @@ impl worker_server::Worker for Desk {
         .instrument(span)
         .await?;
         Ok(self.stream(receiver))
+    }
+
+    async fn count_tokens(
+        &self,
+        request: Request<Streaming<wire::MineRequest>>,
+    ) -> Result<Response<wire::CountTokensReply>, Status> {
+        let (spec, assembly) = self.receive(request.into_inner()).await?;
+        let sentences = assembly.finish_sentences().map_err(bad)?;
+        let model = self.model.clone();
+        let counted = tokio::task::spawn_blocking(move || count_tokens(&model, &spec, &sentences)).await;
+        let tokens = counted.map_err(|error| Fault::internal(format!("tokenising failed: {error}")))??;
+        Ok(Response::new(wire::CountTokensReply { tokens }))
+    }
+
+    async fn find_held(
+        &self,
+        request: Request<wire::FindHeldRequest>,
+    ) -> Result<Response<wire::FindHeldReply>, Status> {
+        let (model, keys) = held_question(&request.into_inner()).map_err(bad)?;
+        self.check_model(model)?;
+        let held = self.held.find(&keys).into_iter().map(u8::from).collect();
+        Ok(Response::new(wire::FindHeldReply { held }))
     }
 
     type GenerateStream = Events<wire::GenerateEvent>;

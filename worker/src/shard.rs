@@ -1,34 +1,42 @@
-//! A shard ready for the device: tokenised sentences, packed into batches of one shape.
+//! A shard on its way: tokenised sentences, those that wait, and the responses of those that have run.
 
 use std::{collections::VecDeque, path::Path};
 
 use lode_domain::{
-    cluster::ShardSpec,
-    event::{Progress, Scored},
+    cluster::{ShardSpec, Summaries},
+    event::{DroppedSentence, Progress, Scored},
     job::{Job, JobConcept},
     lint::{Finding, FindingKind},
+    sentence::SentenceKey,
 };
 use lode_model::{Dropped, Model, ModelError, Prepared, pack};
 use lode_proto::Fault;
 use rayon::prelude::*;
 
-use crate::{fault::of_model, store::ResponseStore};
+use crate::{cache::ResponseCache, fault::of_model, store::ResponseStore};
 
-/// What the device works through.
+/// What the device works through. Sentences are numbered by their place among those that are not dropped.
 pub(crate) struct PreparedShard {
     pub(crate) spec: ShardSpec,
-    /// The sentences that run, in the order of their responses in the store.
+    /// The sentences that need responses.
     pub(crate) sentences: Vec<Prepared>,
-    /// Places in `sentences`, batch by batch.
-    pub(crate) batches: VecDeque<Vec<usize>>,
+    keys: Vec<SentenceKey>,
+    /// Those that the cache should hold; filled by [`Self::begin`].
+    held: VecDeque<u32>,
+    /// Those that must run, batch by batch; filled by [`Self::begin`].
+    batches: VecDeque<Vec<u32>>,
+    /// Sentences in the order of their responses in the store.
+    order: Vec<u32>,
     pub(crate) store: ResponseStore,
     pub(crate) concepts: Vec<ShardConcept>,
+    /// Of the shard's sentences as they were sent.
+    pub(crate) dropped: Vec<DroppedSentence>,
     pub(crate) progress: Progress,
 }
 
-/// A concept's labels over the sentences that run, and what was dropped from it.
+/// A concept's labels over the sentences that have responses, and what was dropped from it.
 pub(crate) struct ShardConcept {
-    /// Places of the positives and negatives, as often as each counts.
+    /// Numbers of the positives and negatives, as often as each counts.
     pub(crate) positive: Vec<u32>,
     pub(crate) negative: Vec<u32>,
     /// What was dropped.
@@ -38,17 +46,87 @@ pub(crate) struct ShardConcept {
 impl ShardConcept {
     /// What its score rests on, or why there is none.
     pub(crate) fn outcome(&self) -> Result<Scored, String> {
-        let (positives, negatives) = (self.positive.len() as u32, self.negative.len() as u32);
-        if positives > 0 && negatives > 0 {
-            return Ok(Scored { positives, negatives, findings: self.findings.clone() });
-        }
-        let class = if positives == 0 { "positive" } else { "negative" };
-        let dropped: Vec<String> = self.findings.iter().map(|f| format!("{} {}", f.count, f.kind)).collect();
-        Err(format!("no {class} sentence is left after dropping {}", dropped.join(" and ")))
+        Scored::of(self.positive.len(), self.negative.len(), self.findings.clone())
     }
 }
 
-/// Tokenises and packs a shard. Batches decide the order in the store, so that a batch's responses lie together.
+/// What the device does next for a shard.
+pub(crate) enum Step {
+    /// Responses to a few sentences come from the cache.
+    Recall(Vec<u32>),
+    /// These sentences run, in one batch.
+    Run(Vec<u32>),
+    /// All responses are there.
+    Score,
+}
+
+/// Sentences that one step takes from the cache: few, so that generation need not wait long.
+const RECALLED: usize = 64;
+
+impl PreparedShard {
+    /// Looks what the cache holds, and packs the rest into batches.
+    pub(crate) fn begin(&mut self, model: &Model, cache: Option<&ResponseCache>) {
+        let is_held = |number: &u32| cache.is_some_and(|cache| cache.contains(&self.keys[*number as usize]));
+        let (held, new): (Vec<u32>, Vec<u32>) = (0..self.sentences.len() as u32).partition(is_held);
+        self.held = held.into();
+        self.pack(model, &new);
+    }
+
+    fn pack(&mut self, model: &Model, numbers: &[u32]) {
+        let sentences: Vec<&Prepared> = numbers.iter().map(|&number| &self.sentences[number as usize]).collect();
+        let batches = pack(&sentences, &model.batch_shape()).into_iter();
+        self.batches.extend(batches.map(|batch| batch.into_iter().map(|place| numbers[place]).collect::<Vec<_>>()));
+    }
+
+    /// What comes next.
+    pub(crate) fn next(&mut self) -> Step {
+        if !self.held.is_empty() {
+            let few = self.held.len().min(RECALLED);
+            return Step::Recall(self.held.drain(..few).collect());
+        }
+        self.batches.pop_front().map_or(Step::Score, Step::Run)
+    }
+
+    /// Takes what the cache holds of `numbers` into the store; what it holds no more will run.
+    pub(crate) fn recall(&mut self, numbers: &[u32], model: &Model, cache: &mut ResponseCache) -> Result<(), Fault> {
+        let mut lost = Vec::new();
+        for &number in numbers {
+            match cache.get(&self.keys[number as usize]) {
+                Some(row) => self.take(&[number], &[&row])?,
+                None => lost.push(number),
+            }
+        }
+        self.pack(model, &lost);
+        // A sentence that need not run is as good as run; its tokens were not.
+        let tokens = |number: &u32| self.sentences[*number as usize].len() as u64;
+        self.progress.tokens_total -= numbers.iter().filter(|number| !lost.contains(number)).map(tokens).sum::<u64>();
+        Ok(())
+    }
+
+    /// Appends the responses to `numbers`, `[unit]` each, to the store.
+    pub(crate) fn take(&mut self, numbers: &[u32], rows: &[&[f32]]) -> Result<(), Fault> {
+        self.store.append(rows).map_err(Fault::internal)?;
+        self.order.extend_from_slice(numbers);
+        self.progress.sentences_done += numbers.len() as u32;
+        Ok(())
+    }
+
+    /// The key under which a sentence's responses are kept.
+    pub(crate) fn key(&self, number: u32) -> SentenceKey {
+        self.keys[number as usize]
+    }
+
+    /// The place of every sentence's responses in the store, `[sentence]`.
+    pub(crate) fn places(&self) -> Vec<u32> {
+        let mut places = vec![0; self.order.len()];
+        for (place, &number) in (0..).zip(&self.order) {
+            places[number as usize] = place;
+        }
+        places
+    }
+}
+
+/// Tokenises a shard.
 pub(crate) fn prepare(
     model: &Model,
     spec: ShardSpec,
@@ -56,25 +134,23 @@ pub(crate) fn prepare(
     budget: u64,
     spill_dir: &Path,
 ) -> Result<PreparedShard, Fault> {
-    model.text().check(spec.recipe.tokens).map_err(of_model)?;
-    let prepared: Vec<Result<Prepared, Dropped>> = shard
-        .sentences
-        .par_iter()
-        .map(|text| model.text().prepare(text, spec.recipe.tokens))
-        .collect::<Result<_, ModelError>>()
-        .map_err(of_model)?;
-    let kept: Vec<usize> = (0..prepared.len()).filter(|&s| prepared[s].is_ok()).collect();
-    let running: Vec<&Prepared> = kept.iter().filter_map(|&s| prepared[s].as_ref().ok()).collect();
-    let packed = pack(&running, &model.batch_shape());
-
-    let mut place_of: Vec<Option<u32>> = vec![None; prepared.len()];
-    for (place, &number) in (0..).zip(packed.iter().flatten()) {
-        place_of[kept[number]] = Some(place);
+    let prepared = tokenise(model, &spec, &shard.sentences)?;
+    let mut number_of: Vec<Option<u32>> = Vec::with_capacity(prepared.len());
+    let (mut sentences, mut keys, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, one) in (0..).zip(prepared) {
+        match one {
+            Ok(sentence) => {
+                number_of.push(Some(sentences.len() as u32));
+                keys.push(SentenceKey::new(spec.recipe, &shard.sentences[place as usize]));
+                sentences.push(sentence);
+            }
+            Err(why) => {
+                number_of.push(None);
+                dropped.push(DroppedSentence { sentence: place, kind: kind_of(&why) });
+            }
+        }
     }
-    let concepts = shard.concepts.iter().map(|concept| shard_concept(shard, concept, &prepared, &place_of)).collect();
-    let sentences: Vec<Prepared> = packed.iter().flatten().map(|&number| running[number].clone()).collect();
-    let mut next = 0..sentences.len();
-    let batches = packed.iter().map(|batch| next.by_ref().take(batch.len()).collect()).collect();
+    let concepts = shard.concepts.iter().map(|concept| shard_concept(shard, concept, &dropped, &number_of)).collect();
     let progress = Progress {
         tokens_total: sentences.iter().map(|sentence| sentence.len() as u64).sum(),
         sentences_total: sentences.len() as u32,
@@ -82,27 +158,46 @@ pub(crate) fn prepare(
     };
     let store = ResponseStore::new(model.unit_space().len(), sentences.len(), budget, spill_dir);
     let store = store.map_err(Fault::internal)?;
-    Ok(PreparedShard { spec, sentences, batches, store, concepts, progress })
+    let (held, batches, order) = (VecDeque::new(), VecDeque::new(), Vec::with_capacity(sentences.len()));
+    Ok(PreparedShard { spec, sentences, keys, held, batches, order, store, concepts, dropped, progress })
+}
+
+/// How many tokens each sentence has, `[sentence]`; 0 for one that is dropped.
+pub(crate) fn count_tokens(model: &Model, spec: &ShardSpec, sentences: &[String]) -> Result<Vec<u32>, Fault> {
+    let prepared = tokenise(model, spec, sentences)?;
+    Ok(prepared.iter().map(|one| one.as_ref().map_or(0, |sentence| sentence.len() as u32)).collect())
+}
+
+fn tokenise(model: &Model, spec: &ShardSpec, sentences: &[String]) -> Result<Vec<Result<Prepared, Dropped>>, Fault> {
+    model.text().check(spec.recipe.tokens).map_err(of_model)?;
+    let prepared = sentences.par_iter().map(|text| model.text().prepare(text, spec.recipe.tokens));
+    prepared.collect::<Result<_, ModelError>>().map_err(of_model)
+}
+
+fn kind_of(dropped: &Dropped) -> FindingKind {
+    match dropped {
+        Dropped::Empty => FindingKind::Empty,
+        Dropped::TooLong { .. } => FindingKind::TooLong,
+    }
 }
 
 fn shard_concept(
     shard: &Job,
     concept: &JobConcept,
-    prepared: &[Result<Prepared, Dropped>],
-    place_of: &[Option<u32>],
+    dropped: &[DroppedSentence],
+    number_of: &[Option<u32>],
 ) -> ShardConcept {
-    let places = |numbers: &[u32]| numbers.iter().filter_map(|&s| place_of[s as usize]).collect();
-    let dropped = |kind: FindingKind, is_kind: fn(&Dropped) -> bool| {
-        let mut all = concept.positive.iter().chain(&concept.negative).map(|&s| s as usize);
-        let mut of_kind = all.by_ref().filter(|&s| prepared[s].as_ref().err().is_some_and(is_kind)).peekable();
-        let example = of_kind.peek().map(|&s| shard.sentences[s].as_str());
-        Finding::of_sentences(kind, of_kind.count(), example)
-    };
-    let empty = dropped(FindingKind::Empty, |dropped| matches!(dropped, Dropped::Empty));
-    let too_long = dropped(FindingKind::TooLong, |dropped| matches!(dropped, Dropped::TooLong { .. }));
+    let numbers = |places: &[u32]| places.iter().filter_map(|&place| number_of[place as usize]).collect();
     ShardConcept {
-        positive: places(&concept.positive),
-        negative: places(&concept.negative),
-        findings: empty.into_iter().chain(too_long).collect(),
+        positive: numbers(&concept.positive),
+        negative: numbers(&concept.negative),
+        findings: concept.dropped(&shard.sentences, dropped),
+    }
+}
+
+impl PreparedShard {
+    /// Whether the shard is to be sent back as responses.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.spec.summaries == Summaries::Partial
     }
 }

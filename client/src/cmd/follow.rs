@@ -1,9 +1,9 @@
 //! Following a job: its progress, its end, and what came of it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
-use lode_client::{Client, FaultKind};
+use lode_client::{Client, Events, FaultKind};
 use lode_domain::{
     concept::ConceptId,
     event::{JobEvent, JobState, Planned, Progress},
@@ -35,9 +35,16 @@ pub(super) struct Outcome {
     pub(super) progress: Progress,
     pub(super) indexed: Vec<IndexedConcept>,
     pub(super) failed: Vec<(ConceptId, String)>,
+    /// Events that were heard, progress not counted.
+    heard: u64,
 }
 
-/// Follows `job` with a progress bar until it ends.
+/// How long a coordinator may be away while a job is followed: jobs outlive its restarts.
+const RECONNECT_PATIENCE: Duration = Duration::from_secs(120);
+/// How often it is called meanwhile.
+const RECONNECT_EVERY: Duration = Duration::from_millis(500);
+
+/// Follows `job` with a progress bar until it ends, through restarts of the coordinator.
 pub(super) async fn follow(client: &Client, job: JobId, interrupt: Interrupt) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome {
         job,
@@ -47,17 +54,31 @@ pub(super) async fn follow(client: &Client, job: JobId, interrupt: Interrupt) ->
         progress: Progress::default(),
         indexed: Vec::new(),
         failed: Vec::new(),
+        heard: 0,
     };
     let mut bar = None;
     let mut interrupts = 0;
-    let mut events = client.watch(job).await?;
+    let mut events = client.watch(job, 0).await?;
+    let mut lost: Option<Instant> = None;
     loop {
         tokio::select! {
             event = events.next() => match event {
-                Some(Ok(event)) => outcome.take(event, &mut bar),
-                // A coordinator that is gone ends the stream one way or the other.
+                Some(Ok(event)) => {
+                    if lost.take().is_some() {
+                        note(format_args!("the coordinator is back; {job} goes on"));
+                    }
+                    outcome.take(event, &mut bar);
+                }
                 Some(Err(fault)) if fault.kind != FaultKind::Unavailable => return Err(fault.into()),
-                Some(Err(_)) | None => break,
+                // A coordinator that is gone ends the stream one way or the other, and so does the end of the job.
+                Some(Err(_)) | None if outcome.state != JobState::Running => return Ok(outcome),
+                Some(Err(_)) | None => {
+                    if lost.is_none() {
+                        note(format_args!("the coordinator is away; waiting for it"));
+                    }
+                    let since = *lost.get_or_insert_with(Instant::now);
+                    events = again(client, job, outcome.heard, since).await?;
+                }
             },
             signal = tokio::signal::ctrl_c(), if interrupt == Interrupt::CancelJob => {
                 signal?;
@@ -71,21 +92,38 @@ pub(super) async fn follow(client: &Client, job: JobId, interrupt: Interrupt) ->
             }
         }
     }
-    if outcome.state == JobState::Running {
-        anyhow::bail!("the coordinator stopped before {job} had ended: what was indexed stays; mine the rest again");
+}
+
+/// Watches on once the coordinator is back.
+async fn again(client: &Client, job: JobId, heard: u64, since: Instant) -> anyhow::Result<Events<JobEvent>> {
+    loop {
+        tokio::time::sleep(RECONNECT_EVERY).await;
+        match client.watch(job, heard).await {
+            Ok(events) => return Ok(events),
+            Err(fault) if fault.kind == FaultKind::Unavailable && since.elapsed() < RECONNECT_PATIENCE => {}
+            Err(fault) if fault.kind == FaultKind::Unavailable => anyhow::bail!(
+                "the coordinator has been away for {} s ({fault}): {job} goes on when it is started again; follow it with \
+                 `lode watch {job}`",
+                since.elapsed().as_secs()
+            ),
+            Err(fault) => return Err(fault.into()),
+        }
     }
-    Ok(outcome)
 }
 
 impl Outcome {
     fn take(&mut self, event: JobEvent, bar: &mut Option<Mining>) {
+        if !matches!(event, JobEvent::Progress(_)) {
+            self.heard += 1;
+        }
         match event {
             JobEvent::Planned(planned) => {
-                let mut mining = Mining::start(planned.concepts);
-                // Concepts that `--strict` refused came before the plan.
-                self.failed.iter().for_each(|_| mining.concept());
+                // Concepts that `--strict` refused came before the plan; after a restart, what is left is planned again.
+                let settled = self.failed.len() + self.indexed.len();
+                let mut mining = Mining::start(planned.concepts + settled as u32);
+                (0..settled).for_each(|_| mining.concept());
                 *bar = Some(mining);
-                self.planned = Some(planned);
+                self.planned.get_or_insert(planned);
             }
             JobEvent::Progress(progress) => {
                 self.progress = progress;
@@ -131,12 +169,13 @@ impl Outcome {
             .fact("concepts_indexed", self.indexed.len())
             .fact("concepts_failed", self.failed.len());
         if let Some(planned) = self.planned {
-            let (run, listed) = (planned.distinct_sentences, planned.listed_sentences);
+            let (run, listed) = (planned.run_sentences, planned.listed_sentences);
             let saved = 1.0 - f64::from(run) / (listed.max(1) as f64);
             report = report
                 .fact("sentences_listed", listed)
                 .fact("sentences_run", run)
                 .fact("forwards_saved", Cell::Share(saved.max(0.0)))
+                .fact("concepts_split", planned.split_concepts)
                 .fact("shards", planned.shards);
         }
         report = report.fact("tokens", self.progress.tokens_done);

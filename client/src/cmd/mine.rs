@@ -3,7 +3,9 @@
 use std::{path::PathBuf, time::Instant};
 
 use lode_client::{Client, concepts};
-use lode_domain::{event::JobSpec, id::JobId, job::Job, lint::Severity, selection::Selection};
+use lode_domain::{
+    estimate::Estimate, event::JobSpec, id::JobId, job::Job, lint::Severity, plan::SplitMode, selection::Selection,
+};
 
 use super::{
     findings::{lint_all, refusals},
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     args::{Global, ModelArg, RecipeArgs},
-    output::{Report, note, print},
+    output::{Cell, Report, Table, note, print},
 };
 
 /// Score every unit of a model for the given concepts
@@ -22,6 +24,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lode mine --model gpt2 concepts/
+  lode mine --model gpt2 concepts/ --dry-run
   lode mine --model gpt2 concepts/sense/bank.json pool.jsonl --limit-per-class 500 --detach
   lode --embedded --data-dir ./index mine --model gpt2=./gpt2 concepts/")]
 pub(crate) struct Args {
@@ -42,6 +45,13 @@ pub(crate) struct Args {
     /// Refuse concepts with empty, too long or repeated sentences, or sentences in both classes.
     #[arg(long)]
     strict: bool,
+    /// Split concepts by sentences over several workers: auto (where a concept is too large for one worker's memory, or the
+    /// job ends sooner), always or never. The result is the same.
+    #[arg(long, value_name = "MODE", default_value_t)]
+    split: SplitMode,
+    /// Print the plan and what the job would cost, and run nothing.
+    #[arg(long, conflicts_with = "detach")]
+    dry_run: bool,
     /// Submit the job and do not wait for its end.
     #[arg(long)]
     detach: bool,
@@ -57,9 +67,14 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     if global.embedded && global.data_dir.is_none() {
         note("the index is temporary and goes away with this command: add --data-dir DIR to keep it");
     }
-    let spec = JobSpec { model: args.model.name().clone(), recipe, limit_per_class, seed, strict: args.strict };
-    let detach = args.detach;
+    let (model, strict, split) = (args.model.name().clone(), args.strict, args.split);
+    let spec = JobSpec { model, recipe, limit_per_class, seed, strict, split };
+    let (detach, dry_run) = (args.detach, args.dry_run);
     on_workers(global, &args.model, async move |client| {
+        if dry_run {
+            let estimate = client.estimate_job(spec, job).await?;
+            return print(&estimated(&estimate), global.format());
+        }
         let started = Instant::now();
         let id = client.submit_job(spec, job).await?;
         if detach {
@@ -79,6 +94,53 @@ async fn attached(client: &Client, job: JobId, started: Instant, global: &Global
 
 fn detached(job: JobId) -> Report {
     Report::default().fact("job", job.to_string()).remark(format!("follow it with `lode watch {job}`"))
+}
+
+fn estimated(estimate: &Estimate) -> Report {
+    let columns = [
+        "device",
+        "tokens_per_second",
+        "shards",
+        "sentences",
+        "tokens",
+        "response_bytes",
+        "memory_budget_bytes",
+        "url",
+    ];
+    let mut workers = Table::new("workers", &columns);
+    for worker in &estimate.workers {
+        workers.push(vec![
+            worker.device.clone().into(),
+            (worker.tokens_per_second.round() as u64).into(),
+            worker.shards.into(),
+            worker.sentences.into(),
+            worker.tokens.into(),
+            Cell::Bytes(worker.response_bytes),
+            Cell::Bytes(worker.memory_budget),
+            worker.url.clone().into(),
+        ]);
+    }
+    // Against every concept by itself: what sharing and the cache save.
+    let saved = 1.0 - estimate.run_sentences as f64 / (estimate.unshared_sentences.max(1) as f64);
+    Report::default()
+        .fact("concepts", estimate.concepts)
+        .fact("sentences_listed", estimate.listed_sentences)
+        .fact("sentences_distinct", estimate.distinct_sentences)
+        .fact("tokens_distinct", estimate.distinct_tokens)
+        .fact("sentences_dropped", estimate.dropped_sentences)
+        .fact("sentences_held", estimate.held_sentences)
+        .fact("sentences_run", estimate.run_sentences)
+        .fact("tokens_run", estimate.run_tokens)
+        .fact("sentences_unshared", estimate.unshared_sentences)
+        .fact("tokens_unshared", estimate.unshared_tokens)
+        .fact("forwards_saved", Cell::Share(saved.max(0.0)))
+        .fact("shards", estimate.shards)
+        .fact("concepts_split", estimate.split_concepts)
+        .fact("ranges", estimate.ranges)
+        .fact("estimated_seconds", Cell::Rounded(estimate.seconds))
+        .fact("partial_bytes", Cell::Bytes(estimate.partial_bytes))
+        .fact("index_bytes", Cell::Bytes(estimate.index_bytes))
+        .table(workers)
 }
 
 /// Reads the concepts and refuses what cannot be mined, before anything is sent.

@@ -23,7 +23,18 @@ pub(crate) async fn run(global: &Global, _args: Args) -> anyhow::Result<()> {
 }
 
 fn report(status: &ClusterStatus) -> Report {
-    let columns = ["worker", "model", "device", "dtype", "memory_budget_bytes", "silent_seconds", "=version", "url"];
+    let columns = [
+        "worker",
+        "model",
+        "device",
+        "dtype",
+        "memory_budget_bytes",
+        "tokens_per_second",
+        "mining",
+        "silent_seconds",
+        "=version",
+        "url",
+    ];
     let mut workers = Table::new("workers", &columns).if_empty("no workers");
     for worker in &status.workers {
         workers.push(vec![
@@ -32,6 +43,8 @@ fn report(status: &ClusterStatus) -> Report {
             worker.device.clone().into(),
             worker.precision.clone().into(),
             Cell::Bytes(worker.memory_budget),
+            (worker.tokens_per_second.round() as u64).into(),
+            worker.mining.map(|job| job.to_string()).unwrap_or_default().into(),
             Cell::Rounded(worker.silent_millis as f64 / 1000.0),
             worker.software_version.clone().into(),
             worker.url.clone().into(),

@@ -50,7 +50,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     Exposure::of(tokens.is_some(), args.insecure).check(args.grpc)?;
     let workers = load(global, &args.model).await?;
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
-    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc, http: args.http, tokens };
+    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc, http: args.http, tokens, resume: true };
     let mut cluster = Embedded::start(config, Some(workers)).await?;
     write(&format!("{}\n", cluster.url()))?;
     note(next_steps(global, &args.model, cluster.url(), &data_dir));

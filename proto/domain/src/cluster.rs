@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Version of the protocol between coordinator and workers: both must speak the same.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// What a worker says when it registers.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +23,8 @@ pub struct WorkerCard {
     pub precision: String,
     /// Bytes of pooled responses it keeps in memory; the rest goes to disk.
     pub memory_budget: u64,
+    /// Speed of its forward passes, measured when it started.
+    pub tokens_per_second: f64,
     /// The model it has loaded.
     pub model: ModelRecord,
 }
@@ -46,6 +48,10 @@ pub struct WorkerStatus {
     pub memory_budget: u64,
     /// Milliseconds since its last sign of life.
     pub silent_millis: u64,
+    /// Measured speed of its forward passes.
+    pub tokens_per_second: f64,
+    /// The job that it mines for at the moment.
+    pub mining: Option<crate::id::JobId>,
 }
 
 /// A model that is known to the index.
@@ -83,4 +89,15 @@ pub struct ShardSpec {
     pub model: ModelHash,
     /// How responses are taken.
     pub recipe: crate::expertise::Recipe,
+    /// What is to be sent back.
+    pub summaries: Summaries,
+}
+
+/// The two kinds of summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Summaries {
+    /// Expertise: the shard holds all sentences of its concepts.
+    Finished,
+    /// Responses: the shard is a range of sentences, without concepts.
+    Partial,
 }

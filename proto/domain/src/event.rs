@@ -8,7 +8,8 @@ use crate::{
     concept::ConceptId,
     expertise::{ExpertiseBlock, Recipe},
     id::{JobId, ModelName, ShardId},
-    lint::Finding,
+    lint::{Finding, FindingKind},
+    plan::SplitMode,
     query::IndexedConcept,
 };
 
@@ -53,6 +54,30 @@ pub enum ShardEvent {
         /// What was scored, or why nothing was.
         outcome: Result<Scored, String>,
     },
+    /// For a shard of sentences without concepts, before its blocks: those that have no responses, ascending.
+    Dropped(Vec<DroppedSentence>),
+    /// Responses of the next units, in unit order, to all other sentences of such a shard.
+    Partial(PartialUnits),
+}
+
+/// Responses of consecutive units to the sentences of a shard that were not dropped.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartialUnits {
+    /// Number of the first unit.
+    pub start: u32,
+    /// How many units.
+    pub units: u32,
+    /// `[unit, sentence]`
+    pub responses: Vec<f32>,
+}
+
+/// A sentence that is not scored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DroppedSentence {
+    /// Its place in the shard.
+    pub sentence: u32,
+    /// Why: [`FindingKind::Empty`] or [`FindingKind::TooLong`].
+    pub kind: FindingKind,
 }
 
 /// What a concept's score rests on.
@@ -64,6 +89,21 @@ pub struct Scored {
     pub negatives: u32,
     /// What was dropped: empty and too long sentences.
     pub findings: Vec<Finding>,
+}
+
+impl Scored {
+    /// A score of `positives` and `negatives` sentences after dropping what `findings` tell.
+    ///
+    /// # Errors
+    /// If a class is empty; the text says what was dropped.
+    pub fn of(positives: usize, negatives: usize, findings: Vec<Finding>) -> Result<Self, String> {
+        if positives > 0 && negatives > 0 {
+            return Ok(Self { positives: positives as u32, negatives: negatives as u32, findings });
+        }
+        let class = if positives == 0 { "positive" } else { "negative" };
+        let dropped: Vec<String> = findings.iter().map(|f| format!("{} {}", f.count, f.kind)).collect();
+        Err(format!("no {class} sentence is left after dropping {}", dropped.join(" and ")))
+    }
 }
 
 /// What a job was asked to do, apart from its sentences.
@@ -79,6 +119,8 @@ pub struct JobSpec {
     pub seed: u64,
     /// Whether empty, too long and repeated sentences and ones in both classes are errors.
     pub strict: bool,
+    /// Whether concepts may be split by sentences over several workers; the result is the same.
+    pub split: SplitMode,
 }
 
 /// Where a job stands.
@@ -141,12 +183,16 @@ pub enum JobEvent {
 /// How a job is divided, in numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Shards.
+    /// Shards: of whole concepts, and ranges of sentences of those that are split.
     pub shards: u32,
     /// Concepts.
     pub concepts: u32,
-    /// Sentences that will run, each once.
+    /// How many of them are split by sentences.
+    pub split_concepts: u32,
+    /// Distinct sentences.
     pub distinct_sentences: u32,
+    /// Sentences that will run, once for every shard that needs one and whose worker does not hold it from before.
+    pub run_sentences: u32,
     /// Sum over concepts and classes: what a loop over concepts would run.
     pub listed_sentences: u64,
     /// Workers that have the model.

@@ -5,7 +5,11 @@ use std::ops::Range;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde::{Deserialize, Serialize};
 
-use crate::concept::{Concept, ConceptId};
+use crate::{
+    concept::{Concept, ConceptId},
+    event::DroppedSentence,
+    lint::{Finding, FindingKind},
+};
 
 /// Concepts over a table of distinct sentences.
 ///
@@ -118,6 +122,19 @@ impl JobConcept {
     /// The distinct sentences of both classes, ascending.
     pub fn distinct(&self) -> Vec<u32> {
         distinct(&[self])
+    }
+
+    /// What a concept loses when sentences of its job's table are dropped; `dropped` ascends.
+    pub fn dropped(&self, sentences: &[String], dropped: &[DroppedSentence]) -> Vec<Finding> {
+        let kind_of = |number: u32| {
+            dropped.binary_search_by_key(&number, |one| one.sentence).ok().map(|place| dropped[place].kind)
+        };
+        let of_kind = |kind: FindingKind| {
+            let all = self.positive.iter().chain(&self.negative).copied();
+            let lost: Vec<u32> = all.filter(|&number| kind_of(number) == Some(kind)).collect();
+            Finding::of_sentences(kind, lost.len(), lost.first().map(|&number| sentences[number as usize].as_str()))
+        };
+        [FindingKind::Empty, FindingKind::TooLong].into_iter().filter_map(of_kind).collect()
     }
 
     /// The labels of the sentences numbered within `sentences`: the part of the concept that one range of a split

@@ -13,7 +13,7 @@ use lode_domain::{
     format::{parse_concept_list, parse_reference},
     job::Job,
     lint::lint,
-    plan::plan,
+    plan::{Holdings, plan},
     selection::Selection,
 };
 
@@ -65,7 +65,7 @@ fn real_concept_sets_parse_and_plan() {
 
     let weights: Vec<u32> = job.sentences.iter().map(|text| text.split_whitespace().count() as u32).collect();
     for workers in [1, 2, 4, 16] {
-        let cost = plan(&job, &weights, &vec![1.0; workers]).unwrap().cost;
+        let cost = plan(&job, &weights, &vec![1.0; workers], &Holdings::none(workers, weights.len())).unwrap().cost;
         eprintln!("{workers} workers: {cost:?}, {} forwards saved", cost.saved_sentences());
         assert!(cost.saved_sentences() > 0);
         assert!(cost.makespan <= cost.distinct_tokens as f64);

@@ -7,6 +7,7 @@ mod args;
 mod http;
 mod log;
 mod metric;
+mod pause;
 mod signal;
 
 pub use self::{
@@ -14,6 +15,7 @@ pub use self::{
     http::{Front, FrontError, Subject},
     log::LogFormat,
     metric::{Kind, Metric},
+    pause::pause_at,
     signal::{stop_on_signal, stopped, terminated},
 };
 pub use metrics::Unit;

@@ -2,7 +2,7 @@
 
 use lode_domain::{
     cluster::{ClusterStatus, ModelStatus, WorkerCard, WorkerStatus},
-    id::WorkerId,
+    id::{JobId, WorkerId},
 };
 
 use super::{BadField, all, each, required};
@@ -17,6 +17,7 @@ impl From<WorkerCard> for wire::RegisterRequest {
             device: card.device,
             precision: card.precision,
             memory_budget_bytes: card.memory_budget,
+            tokens_per_second: card.tokens_per_second,
             model: Some(card.model.into()),
         }
     }
@@ -33,6 +34,7 @@ impl TryFrom<wire::RegisterRequest> for WorkerCard {
             device: request.device,
             precision: request.precision,
             memory_budget: request.memory_budget_bytes,
+            tokens_per_second: request.tokens_per_second,
             model: required(request.model, "model")?.try_into()?,
         })
     }
@@ -49,6 +51,8 @@ impl From<WorkerStatus> for wire::get_status_reply::WorkerStatus {
             software_version: status.software_version,
             memory_budget_bytes: status.memory_budget,
             silent_millis: status.silent_millis,
+            tokens_per_second: status.tokens_per_second,
+            mining: status.mining.map(|job| job.0),
         }
     }
 }
@@ -64,6 +68,8 @@ impl From<wire::get_status_reply::WorkerStatus> for WorkerStatus {
             software_version: status.software_version,
             memory_budget: status.memory_budget_bytes,
             silent_millis: status.silent_millis,
+            tokens_per_second: status.tokens_per_second,
+            mining: status.mining.map(JobId),
         }
     }
 }

@@ -4,6 +4,7 @@ use lode_domain::{
     event::{JobEvent, JobSpec, JobState, JobStatus, Planned, Progress},
     id::{JobId, ShardId},
     job::{Job, JobConcept},
+    plan::SplitMode,
     query::IndexedConcept,
     record::ConceptHeader,
 };
@@ -12,6 +13,7 @@ use super::{BadField, each, parsed, required, same_enum, words};
 use crate::wire::{self, job_event::Event, job_part::Part};
 
 same_enum!(JobState, JobState, "state", Running, Done, Failed, Cancelled);
+same_enum!(SplitMode, SplitMode, "split", Auto, Always, Never);
 
 /// Bytes of sentence text that go into one message: far below gRPC's usual limit of 4 MiB.
 const PART_BYTES: usize = 256 * 1024;
@@ -24,6 +26,7 @@ impl From<JobSpec> for wire::JobSpec {
             limit_per_class: spec.limit_per_class,
             seed: spec.seed,
             strict: spec.strict,
+            split: wire::SplitMode::from(spec.split).into(),
         }
     }
 }
@@ -34,6 +37,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
     fn try_from(spec: wire::JobSpec) -> Result<Self, BadField> {
         Ok(Self {
             model: parsed(&spec.model, "model")?,
+            split: spec.split().try_into()?,
             recipe: words::recipe(spec.recipe)?,
             limit_per_class: spec.limit_per_class,
             seed: spec.seed,
@@ -98,6 +102,18 @@ impl JobAssembly {
         match self.job {
             Some(job) if !job.concepts.is_empty() => Ok(job),
             _ => Err(BadField::new("part", "no concept was sent")),
+        }
+    }
+
+    /// Sentences without concepts, `[sentence]`.
+    ///
+    /// # Errors
+    /// If none came, or a concept did.
+    pub fn finish_sentences(self) -> Result<Vec<String>, BadField> {
+        match self.job {
+            Some(job) if !job.concepts.is_empty() => Err(BadField::new("part", "a concept was sent among sentences")),
+            Some(job) if !job.sentences.is_empty() => Ok(job.sentences),
+            _ => Err(BadField::new("part", "no sentence was sent")),
         }
     }
 }
@@ -171,6 +187,8 @@ impl From<JobEvent> for wire::JobEvent {
                 distinct_sentences: planned.distinct_sentences,
                 listed_sentences: planned.listed_sentences,
                 workers: planned.workers,
+                split_concepts: planned.split_concepts,
+                run_sentences: planned.run_sentences,
             }),
             JobEvent::Progress(progress) => Event::Progress(progress.into()),
             JobEvent::ConceptIndexed(indexed) => Event::ConceptIndexed(indexed.into()),
@@ -199,6 +217,8 @@ impl TryFrom<wire::JobEvent> for JobEvent {
                 distinct_sentences: planned.distinct_sentences,
                 listed_sentences: planned.listed_sentences,
                 workers: planned.workers,
+                split_concepts: planned.split_concepts,
+                run_sentences: planned.run_sentences,
             }),
             Event::Progress(progress) => Self::Progress(progress.into()),
             Event::ConceptIndexed(summary) => Self::ConceptIndexed(summary.try_into()?),

@@ -1,15 +1,19 @@
 //! Conversions between wire and domain: `From` towards the wire, `TryFrom` towards the domain with an error that names
 //! the field.
 
+mod archive;
 mod cluster;
+mod estimate;
 mod generation;
 mod job;
 mod query;
 mod shard;
 mod words;
 
+pub use archive::{event_from_bytes, event_to_bytes, job_from_records, job_to_records, spec_from_bytes, spec_to_bytes};
 pub use job::{JobAssembly, job_parts};
 pub use query::{query_experts, query_subject, top_query, top_request};
+pub use shard::{find_held, held_question};
 
 use crate::Fault;
 

@@ -1,13 +1,16 @@
 //! Shards: what a worker is sent beside the sentences, and what it streams back.
 
 use lode_domain::{
-    cluster::ShardSpec,
-    event::{Scored, ShardEvent},
-    id::{JobId, ShardId},
+    cluster::{ShardSpec, Summaries},
+    event::{DroppedSentence, PartialUnits, Scored, ShardEvent},
+    id::{JobId, ModelHash, ShardId},
+    sentence::SentenceKey,
 };
 
-use super::{BadField, each, required, words};
+use super::{BadField, each, parsed, required, same_enum, words};
 use crate::wire::{self, mine_event::Event};
+
+same_enum!(Summaries, Summaries, "summaries", Finished, Partial);
 
 impl From<ShardSpec> for wire::ShardSpec {
     fn from(spec: ShardSpec) -> Self {
@@ -16,6 +19,7 @@ impl From<ShardSpec> for wire::ShardSpec {
             shard: spec.shard.0,
             model_hash: spec.model.0.to_vec(),
             recipe: Some(spec.recipe.into()),
+            summaries: wire::Summaries::from(spec.summaries).into(),
         }
     }
 }
@@ -25,6 +29,7 @@ impl TryFrom<wire::ShardSpec> for ShardSpec {
 
     fn try_from(spec: wire::ShardSpec) -> Result<Self, BadField> {
         Ok(Self {
+            summaries: spec.summaries().try_into()?,
             job: JobId(spec.job),
             shard: ShardId(spec.shard),
             model: words::model_hash(&spec.model_hash)?,
@@ -53,6 +58,13 @@ impl From<ShardEvent> for wire::MineEvent {
                     error,
                 })
             }
+            ShardEvent::Dropped(dropped) => Event::Dropped(wire::mine_event::Dropped {
+                sentences: dropped.iter().map(|one| one.sentence).collect(),
+                kinds: dropped.iter().map(|one| one.kind.to_string()).collect(),
+            }),
+            ShardEvent::Partial(PartialUnits { start, units, responses }) => {
+                Event::Partial(wire::mine_event::Partial { start, units, responses })
+            }
         };
         Self { event: Some(event) }
     }
@@ -76,6 +88,36 @@ impl TryFrom<wire::MineEvent> for ShardEvent {
                 };
                 Self::ConceptDone { concept: done.concept, outcome }
             }
+            Event::Dropped(dropped) => Self::Dropped(dropped_sentences(dropped)?),
+            Event::Partial(wire::mine_event::Partial { start, units, responses }) => {
+                Self::Partial(PartialUnits { start, units, responses })
+            }
         })
     }
+}
+
+fn dropped_sentences(dropped: wire::mine_event::Dropped) -> Result<Vec<DroppedSentence>, BadField> {
+    let (sentences, kinds) = (dropped.sentences, dropped.kinds);
+    if sentences.len() != kinds.len() || sentences.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err(BadField::new("dropped", "sentences do not rise, or have not one kind each"));
+    }
+    let pairs = sentences.into_iter().zip(kinds);
+    pairs.map(|(sentence, kind)| Ok(DroppedSentence { sentence, kind: parsed(&kind, "kinds")? })).collect()
+}
+
+/// The question which of some sentences' responses a worker holds.
+pub fn find_held(model: ModelHash, keys: &[SentenceKey]) -> wire::FindHeldRequest {
+    wire::FindHeldRequest { model_hash: model.0.to_vec(), keys: keys.iter().flat_map(|key| key.0).collect() }
+}
+
+/// What such a question asks about.
+///
+/// # Errors
+/// If the hash or the keys have not the length they must have.
+pub fn held_question(request: &wire::FindHeldRequest) -> Result<(ModelHash, Vec<SentenceKey>), BadField> {
+    let (keys, rest) = request.keys.as_chunks::<16>();
+    if !rest.is_empty() {
+        return Err(BadField::new("keys", format!("{} bytes are left over: a key has 16", rest.len())));
+    }
+    Ok((words::model_hash(&request.model_hash)?, keys.iter().map(|key| SentenceKey(*key)).collect()))
 }

@@ -1,22 +1,27 @@
 //! What goes onto the wire comes back as it was, and what is malformed is refused with the field's name.
 
 use lode_domain::{
-    cluster::{ClusterStatus, ModelStatus, PROTOCOL_VERSION, ShardSpec, WorkerCard, WorkerStatus},
+    cluster::{ClusterStatus, ModelStatus, PROTOCOL_VERSION, ShardSpec, Summaries, WorkerCard, WorkerStatus},
     compare::{Experts, LayerShare},
     concept::{Concept, ConceptId},
-    event::{JobEvent, JobSpec, JobState, JobStatus, Planned, Progress, Scored, ShardEvent},
+    estimate::{Estimate, WorkerEstimate},
+    event::{
+        DroppedSentence, JobEvent, JobSpec, JobState, JobStatus, PartialUnits, Planned, Progress, Scored, ShardEvent,
+    },
     expertise::{ExpertiseBlock, Recipe, UnitExpertise},
     generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, ResolvedRequest},
     id::{JobId, ModelHash, ShardId, WorkerId},
     intervention::{Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank},
     job::Job,
     lint::{Finding, FindingKind},
+    plan::SplitMode,
     pooling::{Pooling, Tokens},
     query::{
         ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow,
     },
     record::{ConceptHeader, ModelRecord},
     sampling::Sampling,
+    sentence::SentenceKey,
     unit::{Layer, LayerName, UnitId, UnitName},
 };
 use prost::Message as _;
@@ -85,12 +90,26 @@ fn condition(value: ForcingValue) -> Condition {
     Condition { concept: concept(), recipe: recipe(), k: 50, rank: Rank::Bottom, value, positions: Positions::Last }
 }
 
+fn spec() -> JobSpec {
+    let split = SplitMode::Never;
+    JobSpec { model: model().name, recipe: recipe(), limit_per_class: 10, seed: u64::MAX, strict: true, split }
+}
+
 #[test]
 fn jobs_round_trip() {
-    let spec = JobSpec { model: model().name, recipe: recipe(), limit_per_class: 10, seed: u64::MAX, strict: true };
-    check::<wire::JobSpec, _>(spec);
+    let spec = spec();
+    check::<wire::JobSpec, _>(spec.clone());
+    assert_eq!(super::spec_from_bytes(&super::spec_to_bytes(&spec)).unwrap(), spec);
     let progress = Progress { tokens_done: 1, tokens_total: 2, sentences_done: 3, sentences_total: 4 };
-    let planned = Planned { shards: 1, concepts: 2, distinct_sentences: 3, listed_sentences: 4, workers: 5 };
+    let planned = Planned {
+        shards: 1,
+        concepts: 2,
+        split_concepts: 6,
+        distinct_sentences: 3,
+        run_sentences: 7,
+        listed_sentences: 4,
+        workers: 5,
+    };
     for event in [
         JobEvent::Planned(planned),
         JobEvent::Progress(progress),
@@ -99,7 +118,8 @@ fn jobs_round_trip() {
         JobEvent::ShardRetried { shard: ShardId(3), error: "gone".into() },
         JobEvent::Ended { state: JobState::Cancelled, error: String::new() },
     ] {
-        check::<wire::JobEvent, _>(event);
+        check::<wire::JobEvent, _>(event.clone());
+        assert_eq!(super::event_from_bytes(&super::event_to_bytes(&event)).unwrap(), event);
     }
     check::<wire::Job, _>(JobStatus {
         id: JobId(9),
@@ -115,22 +135,73 @@ fn jobs_round_trip() {
 
 #[test]
 fn shards_round_trip() {
-    check::<wire::ShardSpec, _>(ShardSpec { job: JobId(1), shard: ShardId(2), model: model().hash, recipe: recipe() });
+    for summaries in [Summaries::Finished, Summaries::Partial] {
+        let (job, shard, model, recipe) = (JobId(1), ShardId(2), model().hash, recipe());
+        check::<wire::ShardSpec, _>(ShardSpec { job, shard, model, recipe, summaries });
+    }
     let scored = Scored { positives: 1, negatives: 2, findings: vec![finding()] };
     for event in [
         ShardEvent::Progress(Progress::default()),
         ShardEvent::Block { concept: 1, block: block() },
         ShardEvent::ConceptDone { concept: 1, outcome: Ok(scored) },
         ShardEvent::ConceptDone { concept: 1, outcome: Err("no positive is left".into()) },
+        ShardEvent::Dropped(vec![
+            DroppedSentence { sentence: 0, kind: FindingKind::TooLong },
+            DroppedSentence { sentence: 9, kind: FindingKind::Empty },
+        ]),
+        ShardEvent::Partial(PartialUnits { start: 16, units: 2, responses: vec![1.5, -0.0, f32::MAX, 2.0] }),
     ] {
         check::<wire::MineEvent, _>(event);
     }
 }
 
 #[test]
+fn questions_of_what_is_held_round_trip() {
+    let keys = [SentenceKey::new(recipe(), "a"), SentenceKey::new(recipe(), "b")];
+    let question = super::find_held(model().hash, &keys);
+    assert_eq!(super::held_question(&question).unwrap(), (model().hash, keys.to_vec()));
+    let cut = wire::FindHeldRequest { keys: question.keys[1..].to_vec(), ..question };
+    assert_eq!(super::held_question(&cut).unwrap_err().field, "keys");
+}
+
+#[test]
+fn estimates_round_trip() {
+    let worker = WorkerEstimate {
+        url: "http://127.0.0.1:1".into(),
+        device: "cpu".into(),
+        tokens_per_second: 1.5,
+        shards: 1,
+        sentences: 2,
+        tokens: 3,
+        response_bytes: 4,
+        memory_budget: 5,
+    };
+    check::<wire::EstimateJobReply, _>(Estimate {
+        concepts: 1,
+        listed_sentences: 2,
+        distinct_sentences: 3,
+        distinct_tokens: 4,
+        run_sentences: 5,
+        run_tokens: 6,
+        held_sentences: 7,
+        unshared_sentences: 8,
+        unshared_tokens: 9,
+        dropped_sentences: 10,
+        shards: 11,
+        split_concepts: 12,
+        ranges: 13,
+        seconds: 14.5,
+        partial_bytes: 15,
+        index_bytes: 16,
+        workers: vec![worker],
+    });
+}
+
+#[test]
 fn a_job_of_many_messages_is_put_together_again() {
     let texts = |class: &str| (0..3000).map(|i| format!("{class} {i} {}", "long ".repeat(40))).collect::<Vec<_>>();
     let job = Job::new(&[Concept { id: concept(), positive: texts("on"), negative: texts("off") }]).unwrap();
+    assert_eq!(super::job_from_records(super::job_to_records(job.clone())).unwrap(), job);
     let parts: Vec<_> = job_parts(job.clone()).collect();
     assert!(parts.len() > 4, "{}", parts.len());
     assert!(parts.iter().all(|part| part.encoded_len() < 1 << 20));
@@ -150,6 +221,7 @@ fn the_cluster_round_trips() {
         device: "cpu (2 threads)".into(),
         precision: "bf16".into(),
         memory_budget: 1 << 40,
+        tokens_per_second: 512.5,
         model: model(),
     });
     check::<wire::GetStatusReply, _>(ClusterStatus {
@@ -163,6 +235,8 @@ fn the_cluster_round_trips() {
             software_version: "0.1.0".into(),
             memory_budget: 5,
             silent_millis: 12,
+            tokens_per_second: 0.5,
+            mining: Some(JobId(4)),
         }],
         models: vec![ModelStatus { model: model(), concepts: 2, workers: 1 }],
         index_bytes: 77,

@@ -18,6 +18,7 @@ use lode_domain::{
     id::ModelName,
     intervention::{Condition, ForcingValue, Positions, Rank},
     job::Job,
+    plan::SplitMode,
     query::{ConceptRef, TopQuery, UnitRow},
     sampling::Sampling,
     selection::Selection,
@@ -77,7 +78,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let source = ModelSource { name: name.clone(), source: model_folder.display().to_string() };
     let workers = session::load(global, &source).await?;
     let grpc = ([127, 0, 0, 1], 0).into();
-    let config = Config { data_dir: Some(folder.clone()), grpc, http: None, tokens: None };
+    let config = Config { data_dir: Some(folder.clone()), grpc, http: None, tokens: None, resume: false };
     let cluster = Embedded::start(config, Some(workers)).await?;
     let demo = Demo { client: cluster.client().clone(), model: name, args: &args };
     let shown = tokio::select! {
@@ -123,7 +124,8 @@ impl Demo<'_> {
     async fn mine(&self, concepts: &[Bundled]) -> anyhow::Result<usize> {
         let Selection { limit_per_class, seed } = Selection::default();
         let recipe = Recipe::default();
-        let spec = JobSpec { model: self.model.clone(), recipe, limit_per_class, seed, strict: false };
+        let spec =
+            JobSpec { model: self.model.clone(), recipe, limit_per_class, seed, strict: false, split: SplitMode::Auto };
         let all: Vec<Concept> = concepts.iter().map(|bundled| bundled.concept.clone()).collect();
         let job = self.client.submit_job(spec, Job::new(&all)?).await?;
         let outcome = follow(&self.client, job, Interrupt::CancelJob).await?;

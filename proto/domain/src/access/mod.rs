@@ -48,10 +48,11 @@ pub enum Right {
 }
 
 /// The one table: services and methods as they stand in a request's path, and what they ask for.
-const RIGHTS: [(&str, Right); 20] = [
+const RIGHTS: [(&str, Right); 23] = [
     ("/grpc.health.v1.Health/Check", Right::Open),
     ("/grpc.health.v1.Health/Watch", Right::Open),
     ("/lode.v1.Lode/SubmitJob", Right::Mine),
+    ("/lode.v1.Lode/EstimateJob", Right::Mine),
     ("/lode.v1.Lode/CancelJob", Right::Mine),
     ("/lode.v1.Lode/WatchJob", Right::Read),
     ("/lode.v1.Lode/ListJobs", Right::Read),
@@ -68,6 +69,8 @@ const RIGHTS: [(&str, Right); 20] = [
     ("/lode.v1.Registry/Heartbeat", Right::Join),
     ("/lode.v1.Registry/Deregister", Right::Join),
     ("/lode.v1.Worker/Mine", Right::Join),
+    ("/lode.v1.Worker/CountTokens", Right::Join),
+    ("/lode.v1.Worker/FindHeld", Right::Join),
     ("/lode.v1.Worker/Generate", Right::Join),
 ];
 

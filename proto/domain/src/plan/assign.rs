@@ -54,7 +54,7 @@ struct Loads<'a> {
     concepts: Vec<Vec<u32>>,
     /// `[worker]`, in tokens.
     tokens: Vec<u64>,
-    /// Which workers run a bundle, one bit each: `[bundle, worker / 64]`.
+    /// Which workers run a bundle or hold it from before, one bit each: `[bundle, worker / 64]`.
     holders: Vec<u64>,
     /// 64-bit words a bundle.
     words: usize,
@@ -70,7 +70,7 @@ impl<'a> Loads<'a> {
             speeds,
             concepts: vec![Vec::new(); speeds.len()],
             tokens: vec![0; speeds.len()],
-            holders: vec![0; sharing.bundles.len() * words],
+            holders: sharing.holders.clone(),
             words,
             shared: vec![0; speeds.len()],
         }

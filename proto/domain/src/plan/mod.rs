@@ -1,6 +1,8 @@
 //! Shard plans: which worker mines which concepts, so that sentences run once and all workers end together.
 
 mod assign;
+mod divide;
+mod holdings;
 mod sharing;
 mod split;
 
@@ -9,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use self::sharing::Sharing;
 use crate::job::{Job, distinct};
 
-pub use split::{SentenceRange, split_by_sentences};
+pub use divide::{Division, Power, Split, SplitCost, SplitMode, divide};
+pub use holdings::Holdings;
+pub use split::{SentenceRange, split_by_sentences, split_into};
 
 /// A part of a job that one worker does in one go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +24,10 @@ pub struct Shard {
     pub concepts: Vec<u32>,
     /// Numbers of the distinct sentences they need in [`Job::sentences`], ascending.
     pub sentences: Vec<u32>,
-    /// What running these sentences costs, in tokens.
+    /// What running these sentences costs, in tokens; those that the worker holds from before cost nothing.
     pub tokens: u64,
+    /// How many of the sentences the worker holds from before.
+    pub held: u32,
 }
 
 /// How a job is spread over workers, and what that costs.
@@ -31,8 +37,7 @@ pub struct Shard {
 /// add overhead. Workers beyond the number of concepts get none.
 ///
 /// Where concepts draw their negatives from one pool, every worker soon needs most of it, and whole concepts cannot be
-/// spread well: a [`PlanCost::makespan`] far above [`PlanCost::lower_bound`] says that [`split_by_sentences`] over all
-/// concepts would end sooner.
+/// spread well; [`divide`] weighs that against a split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// The shards, by worker, the dearer of a worker's two first.
@@ -48,10 +53,12 @@ pub struct PlanCost {
     pub distinct_sentences: u64,
     /// Their tokens.
     pub distinct_tokens: u64,
-    /// Forward passes of the plan: a sentence counts once in every shard that needs it.
+    /// Forward passes of the plan: a sentence counts once in every shard that needs it and whose worker does not hold it.
     pub run_sentences: u64,
     /// Tokens of the plan.
     pub run_tokens: u64,
+    /// Sentences of the shards that their workers hold from before.
+    pub held_sentences: u64,
     /// Forward passes if every concept were mined by itself, each of its distinct sentences once.
     pub unshared_sentences: u64,
     /// Tokens if every concept were mined by itself.
@@ -66,12 +73,12 @@ pub struct PlanCost {
 impl PlanCost {
     /// Forward passes saved by sharing: those of every concept by itself less those of the plan.
     pub fn saved_sentences(&self) -> u64 {
-        self.unshared_sentences - self.run_sentences
+        self.unshared_sentences.saturating_sub(self.run_sentences)
     }
 
     /// Tokens saved by sharing.
     pub fn saved_tokens(&self) -> u64 {
-        self.unshared_tokens - self.run_tokens
+        self.unshared_tokens.saturating_sub(self.run_tokens)
     }
 }
 
@@ -101,15 +108,15 @@ pub enum PlanError {
 
 /// Spreads a job's concepts over workers.
 ///
-/// `weights` is each distinct sentence's cost in tokens, `[sentence]`; `speeds` each worker's relative speed,
-/// `[worker]`. Concepts are never split here ([`split_by_sentences`] does that). The plan depends on nothing but its
+/// `weights` is each distinct sentence's cost in tokens, `[sentence]`; `speeds` each worker's speed, in tokens per unit
+/// of time, `[worker]`; `holdings` says who holds responses from before. Concepts are never split here ([`split_by_sentences`] does that). The plan depends on nothing but its
 /// arguments, and a job does not depend on the order of its concepts and sentences. Among concepts that share no
 /// sentence and workers of one speed it ends no later than total/workers + (1 − 1/workers) × the dearest concept
 /// (Graham's bound for list scheduling).
 ///
 /// # Errors
 /// If there is no worker, a speed is not a positive number, or the costs are not one a sentence.
-pub fn plan(job: &Job, weights: &[u32], speeds: &[f64]) -> Result<Plan, PlanError> {
+pub fn plan(job: &Job, weights: &[u32], speeds: &[f64], holdings: &Holdings) -> Result<Plan, PlanError> {
     if weights.len() != job.sentences.len() {
         return Err(PlanError::WrongWeights { weights: weights.len(), sentences: job.sentences.len() });
     }
@@ -120,12 +127,12 @@ pub fn plan(job: &Job, weights: &[u32], speeds: &[f64]) -> Result<Plan, PlanErro
         return Err(PlanError::BadSpeed { worker, speed });
     }
 
-    let sharing = Sharing::new(job, weights);
+    let sharing = Sharing::new(job, weights, holdings);
     let workers = assign::assign(&sharing, speeds);
     let mut shards = Vec::new();
     for (worker, concepts) in (0..).zip(&workers) {
         let mut own: Vec<Shard> =
-            sharing.halves(concepts).into_iter().map(|half| shard(job, weights, worker, half)).collect();
+            sharing.halves(concepts).into_iter().map(|half| shard(job, weights, holdings, worker, half)).collect();
         own.sort_by(|one, other| other.tokens.cmp(&one.tokens).then_with(|| one.concepts.cmp(&other.concepts)));
         shards.extend(own);
     }
@@ -133,12 +140,14 @@ pub fn plan(job: &Job, weights: &[u32], speeds: &[f64]) -> Result<Plan, PlanErro
     Ok(Plan { shards, cost })
 }
 
-fn shard(job: &Job, weights: &[u32], worker: u32, mut concepts: Vec<u32>) -> Shard {
+fn shard(job: &Job, weights: &[u32], holdings: &Holdings, worker: u32, mut concepts: Vec<u32>) -> Shard {
     concepts.sort_unstable();
     let chosen: Vec<_> = concepts.iter().map(|&concept| &job.concepts[concept as usize]).collect();
     let sentences = distinct(&chosen);
-    let tokens = sentences.iter().map(|&sentence| u64::from(weights[sentence as usize])).sum();
-    Shard { worker, concepts, sentences, tokens }
+    let new = |sentence: &&u32| !holdings.holds(worker, **sentence);
+    let tokens = sentences.iter().filter(new).map(|&sentence| u64::from(weights[sentence as usize])).sum();
+    let held = sentences.iter().filter(|&&sentence| holdings.holds(worker, sentence)).count() as u32;
+    Shard { worker, concepts, sentences, tokens, held }
 }
 
 fn cost(shards: &[Shard], sharing: &Sharing, speeds: &[f64]) -> PlanCost {
@@ -150,8 +159,9 @@ fn cost(shards: &[Shard], sharing: &Sharing, speeds: &[f64]) -> PlanCost {
     PlanCost {
         distinct_sentences: sharing.distinct_sentences,
         distinct_tokens: sharing.distinct_tokens,
-        run_sentences: shards.iter().map(|shard| shard.sentences.len() as u64).sum(),
+        run_sentences: shards.iter().map(|shard| shard.sentences.len() as u64 - u64::from(shard.held)).sum(),
         run_tokens: loads.iter().sum(),
+        held_sentences: shards.iter().map(|shard| u64::from(shard.held)).sum(),
         unshared_sentences: sharing.unshared_sentences,
         unshared_tokens: sharing.concepts.iter().map(|concept| concept.tokens).sum(),
         makespan: times.fold(0.0, f64::max),

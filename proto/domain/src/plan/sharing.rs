@@ -2,16 +2,22 @@
 
 use rustc_hash::FxHashMap;
 
+use super::Holdings;
 use crate::job::Job;
 
-/// A job's concepts over *bundles*: sentences that stand in exactly the same concepts go together wherever they go,
-/// so they count as one. Those of a single concept are no bundle but part of the concept's own cost.
+/// A job's concepts over *bundles*: sentences that stand in exactly the same concepts and are held by the same workers go
+/// together wherever they go, so they count as one. Those of a single concept that nobody holds are no bundle but part of
+/// the concept's own cost.
 pub(super) struct Sharing {
     pub concepts: Vec<ConceptCost>,
     /// Tokens of each bundle, `[bundle]`.
     pub bundles: Vec<u64>,
+    /// Workers that hold a bundle's responses from before, one bit each: `[bundle, worker / 64]`.
+    pub holders: Vec<u64>,
     pub distinct_sentences: u64,
     pub distinct_tokens: u64,
+    /// Of the distinct ones, those that nobody holds.
+    pub new_tokens: u64,
     /// Sum over concepts of their distinct sentences.
     pub unshared_sentences: u64,
 }
@@ -20,31 +26,42 @@ pub(super) struct Sharing {
 pub(super) struct ConceptCost {
     /// All its distinct sentences, in tokens.
     pub tokens: u64,
+    /// Those of them that nobody holds.
+    pub new_tokens: u64,
     /// The bundles that it needs, ascending.
     pub bundles: Vec<u32>,
 }
 
 impl Sharing {
-    pub fn new(job: &Job, weights: &[u32]) -> Self {
+    pub fn new(job: &Job, weights: &[u32], holdings: &Holdings) -> Self {
         let distinct: Vec<Vec<u32>> = job.concepts.iter().map(|concept| concept.distinct()).collect();
         let (starts, users) = users(&distinct, weights.len());
         let mut concepts: Vec<ConceptCost> =
-            distinct.iter().map(|_| ConceptCost { tokens: 0, bundles: Vec::new() }).collect();
+            distinct.iter().map(|_| ConceptCost { tokens: 0, new_tokens: 0, bundles: Vec::new() }).collect();
         let mut bundles: Vec<u64> = Vec::new();
-        let mut bundle_of: FxHashMap<&[u32], usize> = FxHashMap::default();
+        let mut holders: Vec<u64> = Vec::new();
+        let mut new_tokens = 0;
+        let mut bundle_of: FxHashMap<(&[u32], &[u64]), usize> = FxHashMap::default();
         for (sentence, &weight) in weights.iter().enumerate() {
             let users = &users[starts[sentence]..starts[sentence + 1]];
+            let held_by = holdings.of(sentence);
+            let is_new = !holdings.held(sentence as u32);
             for &user in users {
                 concepts[user as usize].tokens += u64::from(weight);
+                concepts[user as usize].new_tokens += if is_new { u64::from(weight) } else { 0 };
             }
-            if users.len() < 2 {
+            if is_new && !users.is_empty() {
+                new_tokens += u64::from(weight);
+            }
+            if users.is_empty() || (users.len() < 2 && is_new) {
                 continue;
             }
-            let bundle = *bundle_of.entry(users).or_insert_with(|| {
+            let bundle = *bundle_of.entry((users, held_by)).or_insert_with(|| {
                 for &user in users {
                     concepts[user as usize].bundles.push(bundles.len() as u32);
                 }
                 bundles.push(0);
+                holders.extend_from_slice(held_by);
                 bundles.len() - 1
             });
             bundles[bundle] += u64::from(weight);
@@ -53,6 +70,8 @@ impl Sharing {
         Self {
             concepts,
             bundles,
+            holders,
+            new_tokens,
             distinct_sentences: weights.iter().zip(0..).filter(used).count() as u64,
             distinct_tokens: weights.iter().zip(0..).filter(used).map(|(&weight, _)| u64::from(weight)).sum(),
             unshared_sentences: distinct.iter().map(|sentences| sentences.len() as u64).sum(),
@@ -61,9 +80,9 @@ impl Sharing {
 
     /// See [`super::PlanCost::lower_bound`].
     pub fn lower_bound(&self, speeds: &[f64]) -> f64 {
-        let dearest = self.concepts.iter().map(|concept| concept.tokens).max().unwrap_or(0);
+        let dearest = self.concepts.iter().map(|concept| concept.new_tokens).max().unwrap_or(0);
         let fastest = speeds.iter().copied().fold(0.0, f64::max);
-        (self.distinct_tokens as f64 / speeds.iter().sum::<f64>()).max(dearest as f64 / fastest)
+        (self.new_tokens as f64 / speeds.iter().sum::<f64>()).max(dearest as f64 / fastest)
     }
 
     /// Cuts a worker's concepts into two parts of about one cost that share no sentence; or does not, if all hang

@@ -28,18 +28,37 @@ pub struct SentenceRange {
 /// # Panics
 /// If a concept or a weight is missing.
 pub fn split_by_sentences(job: &Job, concepts: &[u32], weights: &[u32], budget: u64) -> Vec<SentenceRange> {
+    let (sentences, costs) = needed(job, concepts, weights);
+    let fewest = cuts(&costs, budget).len();
+    even(&sentences, &costs, fewest)
+}
+
+/// The same, into at most `most` ranges: as many, unless there are fewer sentences.
+///
+/// # Panics
+/// If a concept or a weight is missing.
+pub fn split_into(job: &Job, concepts: &[u32], weights: &[u32], most: usize) -> Vec<SentenceRange> {
+    let (sentences, costs) = needed(job, concepts, weights);
+    even(&sentences, &costs, most)
+}
+
+/// The sentences that concepts need, and what each costs.
+fn needed(job: &Job, concepts: &[u32], weights: &[u32]) -> (Vec<u32>, Vec<u64>) {
     let chosen: Vec<_> = concepts.iter().map(|&concept| &job.concepts[concept as usize]).collect();
     let sentences = distinct(&chosen);
-    let costs: Vec<u64> = sentences.iter().map(|&sentence| u64::from(weights[sentence as usize])).collect();
+    let costs = sentences.iter().map(|&sentence| u64::from(weights[sentence as usize])).collect();
+    (sentences, costs)
+}
 
+/// At most `most` ranges, the dearest as cheap as it can be.
+fn even(sentences: &[u32], costs: &[u64], most: usize) -> Vec<SentenceRange> {
     // No cap below the dearest sentence or the even share can do with as few cuts.
-    let fewest = cuts(&costs, budget).len();
     let dearest = costs.iter().copied().max().unwrap_or(0);
-    let mut low = dearest.max(costs.iter().sum::<u64>() / fewest.max(1) as u64);
-    let mut high = budget.max(dearest);
+    let total = costs.iter().sum::<u64>();
+    let (mut low, mut high) = (dearest.max(total / most.max(1) as u64), total.max(dearest));
     while low < high {
         let middle = low + (high - low) / 2;
-        if cuts(&costs, middle).len() <= fewest {
+        if cuts(costs, middle).len() <= most {
             high = middle;
         } else {
             low = middle + 1;
@@ -50,7 +69,7 @@ pub fn split_by_sentences(job: &Job, concepts: &[u32], weights: &[u32], budget: 
         distinct: part.len() as u32,
         tokens: costs[part].iter().sum(),
     };
-    cuts(&costs, high).into_iter().map(range).collect()
+    cuts(costs, high).into_iter().map(range).collect()
 }
 
 /// Fills one range after the other up to `cap`; a cost above it stands alone.

@@ -7,6 +7,10 @@ use crate::{
     job::JobConcept,
 };
 
+fn plan(job: &Job, weights: &[u32], speeds: &[f64]) -> Result<Plan, PlanError> {
+    super::plan(job, weights, speeds, &Holdings::none(speeds.len(), job.sentences.len()))
+}
+
 /// A job of concepts given by the numbers of their sentences; the last of each is its negative.
 fn job(concepts: &[Vec<u32>]) -> Job {
     let concepts: Vec<Concept> = concepts

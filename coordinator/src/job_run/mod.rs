@@ -1,0 +1,394 @@
+//! The job loop: shards wait on a board, free workers take them, broken ones go back, slow ones run a second time, and the
+//! first result counts.
+
+mod begin;
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lode_domain::{
+    cluster::{ShardSpec, Summaries},
+    event::{JobEvent, JobState},
+    id::{ModelHash, ShardId},
+    job::Job,
+};
+use lode_proto::{Fault, FaultKind};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+pub(crate) use self::begin::number_of;
+use crate::{
+    Coordinator,
+    attempt::{self, Ended, Goal, Meter},
+    board::{Board, Mishap, Task, Work},
+    commit::Committer,
+    intake::IntakeError,
+    job::JobHandle,
+    merge::merge,
+    metrics::{self, ShardOutcome},
+    registry::{Member, Occupied},
+    split::SplitState,
+    spool::{RangeFile, Spool},
+    tally::Tally,
+};
+
+/// How often the loop looks for shards whose time has come, that are overdue, or that a free worker would do sooner.
+const TICK: Duration = Duration::from_millis(200);
+/// A second attempt begins where the first should take this many times as long as a fresh one...
+const SLOWNESS: u32 = 2;
+/// ...and this much more.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// Mines a job to its end; everything that happens is told to `handle`. If the coordinator stops before, the job stays
+/// unfinished, and a coordinator that starts again goes on with it.
+#[tracing::instrument(name = "job", skip_all, fields(job = %handle.id))]
+pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, model: ModelHash) {
+    coordinator.registry.turns.join(handle.id, model);
+    let spool = Spool::new(&coordinator.data_dir, handle.id);
+    let suspended = coordinator.suspend.clone();
+    let run = JobRun {
+        tally: Arc::new(Tally::new(handle.clone())),
+        stop: handle.cancel.child_token(),
+        coordinator: coordinator.clone(),
+        handle: handle.clone(),
+        model,
+        spool: spool.clone(),
+    };
+    let mined = run.mine().await;
+    coordinator.registry.turns.leave(handle.id);
+    coordinator.registry.stir();
+    if suspended.is_cancelled() && !handle.cancel.is_cancelled() {
+        return tracing::info!("job interrupted; it goes on when the coordinator does");
+    }
+    let status = handle.status();
+    let (state, error) = match mined {
+        _ if handle.cancel.is_cancelled() => (JobState::Cancelled, String::new()),
+        Err(fault) => (JobState::Failed, fault.message),
+        Ok(()) if status.failed == 0 => (JobState::Done, String::new()),
+        Ok(()) => {
+            let error = format!("{} of {} concepts could not be mined", status.failed, status.concepts);
+            (JobState::Failed, error)
+        }
+    };
+    tracing::info!(%state, indexed = status.indexed, failed = status.failed, error, "job ended");
+    spool.remove();
+    handle.tell(JobEvent::Ended { state, error });
+}
+
+struct JobRun {
+    coordinator: Arc<Coordinator>,
+    handle: Arc<JobHandle>,
+    model: ModelHash,
+    tally: Arc<Tally>,
+    spool: Spool,
+    /// Ends the shards' streams: when the job is cancelled, and when it cannot go on.
+    stop: CancellationToken,
+}
+
+/// What has ended.
+enum End {
+    Attempt(Box<Ended>),
+    Merge(Result<(), Fault>),
+}
+
+/// The loop's state.
+struct State {
+    job: Arc<Job>,
+    board: Board,
+    split: Option<SplitState>,
+    attempts: BTreeMap<u64, Running>,
+    next_attempt: u64,
+    ends: JoinSet<End>,
+}
+
+/// An attempt under way.
+struct Running {
+    shard: ShardId,
+    worker: Arc<Member>,
+    meter: Arc<Meter>,
+    stop: CancellationToken,
+    /// Why it was stopped, if it was for the worker's sake.
+    verdict: Option<Fault>,
+}
+
+impl JobRun {
+    async fn mine(&self) -> Result<(), Fault> {
+        let handle = self.handle.clone();
+        let job = tokio::task::spawn_blocking(move || handle.content()).await;
+        let job = job.map_err(|error| Fault::internal(format!("reading the job failed: {error}")))?;
+        let whole = job.map_err(Fault::data_loss)?;
+        let Some(job) = self.remaining(&whole) else { return Ok(()) };
+        let Some(mut state) = self.divide(&whole, Arc::new(job)).await? else { return Ok(()) };
+        let mined = self.work_off(&mut state).await;
+        // What still runs ends at once; a concept that is being committed is told before the job's end.
+        self.stop.cancel();
+        while state.ends.join_next().await.is_some() {}
+        self.handle.set_waiting(0);
+        mined
+    }
+
+    async fn work_off(&self, state: &mut State) -> Result<(), Fault> {
+        let registry = &self.coordinator.registry;
+        let mut changes = registry.changes();
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let patience = self.coordinator.timing.patience;
+        let mut idle_since = Instant::now();
+        loop {
+            changes.borrow_and_update();
+            self.hand_out(state)?;
+            self.handle.set_waiting(state.board.waiting());
+            if state.board.is_empty() && state.ends.is_empty() {
+                return Ok(());
+            }
+            if !state.ends.is_empty() || !registry.with_model(self.model).is_empty() {
+                idle_since = Instant::now();
+            }
+            tokio::select! {
+                // A shard that ends because the job was stopped has not failed.
+                biased;
+                () = self.handle.cancel.cancelled() => return Ok(()),
+                () = self.coordinator.suspend.cancelled() => return Ok(()),
+                Some(end) = state.ends.join_next() => {
+                    match end.map_err(|error| Fault::internal(format!("a shard's task failed: {error}")))? {
+                        End::Attempt(ended) => self.settle(*ended, state)?,
+                        End::Merge(merged) => merged?,
+                    }
+                }
+                _ = changes.changed() => {}
+                _ = ticks.tick() => self.look_after(state),
+                () = tokio::time::sleep_until((idle_since + patience).into()) => return Err(self.out_of_patience()),
+            }
+        }
+    }
+
+    fn out_of_patience(&self) -> Fault {
+        let (model, waited) = (&self.handle.spec.model, self.coordinator.timing.patience.as_secs());
+        Fault::unavailable(format!(
+            "no worker with model `{model}` for {waited} s: start one and mine again (what was indexed stays)"
+        ))
+    }
+
+    /// Gives waiting shards to free workers whose turn is this job's.
+    fn hand_out(&self, state: &mut State) -> Result<(), Fault> {
+        let registry = &self.coordinator.registry;
+        registry.turns.wait(self.handle.id, state.board.waits());
+        let workers = registry.with_model(self.model);
+        let present: Vec<String> = workers.iter().map(|worker| worker.card.url.clone()).collect();
+        for worker in workers {
+            if !worker.is_free() || !registry.turns.is_next(self.handle.id) {
+                continue;
+            }
+            let Some(shard) = state.board.pick(&worker.card.url, &present, Instant::now()) else { continue };
+            if let Some(occupied) = registry.occupy(&worker, self.handle.id) {
+                self.start(state, shard, occupied)?;
+            }
+        }
+        registry.turns.wait(self.handle.id, state.board.waits());
+        Ok(())
+    }
+
+    /// Starts an attempt.
+    fn start(&self, state: &mut State, shard: ShardId, occupied: Occupied) -> Result<(), Fault> {
+        let Some(task) = state.board.get(shard) else { return Ok(()) };
+        let attempt = state.next_attempt;
+        state.next_attempt += 1;
+        let worker = occupied.worker.clone();
+        let (table, goal) = match &task.work {
+            Work::Concepts(concepts) => {
+                let is_left = |concept: &&u32| !self.handle.is_settled(&state.job.concepts[**concept as usize].id);
+                let numbers: Vec<u32> = concepts.iter().filter_map(|id| number_of(&state.job, id)).collect();
+                let left: Vec<u32> = numbers.iter().filter(is_left).copied().collect();
+                (state.job.part(&left), Goal::Concepts(self.committer(&worker.card.precision)))
+            }
+            Work::Range(number) => {
+                let split = state.split.as_ref().ok_or_else(|| Fault::internal("a range without a split"))?;
+                let range = split.range(*number);
+                let sentences = split.table.sentences[range.start as usize..range.end as usize].to_vec();
+                let writer = self.spool.writer(*number, range, worker.card.model.units(), attempt)?;
+                (Job { sentences, concepts: Vec::new() }, Goal::Range(Box::new(writer)))
+            }
+        };
+        let summaries = match goal {
+            Goal::Concepts(_) => Summaries::Finished,
+            Goal::Range(_) => Summaries::Partial,
+        };
+        let (job, recipe) = (self.handle.id, self.handle.spec.recipe);
+        let spec = ShardSpec { job, shard, model: self.model, recipe, summaries };
+        let (meter, stop) = (Arc::new(Meter::new(self.tally.clone(), shard)), self.stop.child_token());
+        // Made here, inside the job's span; a task that is spawned does not inherit it.
+        let span = tracing::info_span!("shard", %shard, worker = %worker.id);
+        let run = attempt::run(attempt, spec, Arc::new(table), goal, occupied, meter.clone(), stop.clone());
+        state.ends.spawn(async { End::Attempt(Box::new(run.await)) }.instrument(span));
+        state.board.begin(shard);
+        state.attempts.insert(attempt, Running { shard, worker, meter, stop, verdict: None });
+        Ok(())
+    }
+
+    fn committer(&self, precision: &str) -> Committer {
+        Committer {
+            index: self.coordinator.index.clone(),
+            job: self.handle.clone(),
+            model: self.model,
+            precision: precision.to_owned(),
+        }
+    }
+
+    /// Notes what an attempt brought; puts what it left undone back, or sets it aside.
+    fn settle(&self, ended: Ended, state: &mut State) -> Result<(), Fault> {
+        let Ended { attempt, shard, occupied, taken, broken } = ended;
+        let Some(running) = state.attempts.remove(&attempt) else { return Ok(()) };
+        let worker = occupied.worker.clone();
+        drop(occupied);
+        let own_fault = match taken {
+            Ok(Some(range)) => {
+                self.keep_range(state, shard, range);
+                None
+            }
+            Ok(None) => None,
+            // The coordinator cannot take what workers send: trying elsewhere would not help.
+            Err(IntakeError::Own(fault)) => {
+                ShardOutcome::Failed.count();
+                return Err(fault);
+            }
+            Err(IntakeError::Worker(fault)) => Some(worker.fault(fault)),
+        };
+        let Some(task) = state.board.get(shard) else { return Ok(()) };
+        if let Work::Concepts(concepts) = &task.work {
+            let left = concepts.iter().filter(|concept| !self.handle.is_settled(concept)).count();
+            if left == 0 {
+                ShardOutcome::Done.count();
+                self.finish(state, shard);
+                return Ok(());
+            }
+            if left < concepts.len() {
+                state.board.forgive(shard);
+            }
+        }
+        let early = || worker.fault(Fault::internal("it ended the stream early"));
+        let fault = own_fault.or(running.verdict).or(broken).unwrap_or_else(early);
+        self.break_off(state, shard, &worker, fault);
+        Ok(())
+    }
+
+    fn keep_range(&self, state: &mut State, shard: ShardId, range: RangeFile) {
+        let Some(Work::Range(number)) = state.board.get(shard).map(|task| task.work.clone()) else { return };
+        ShardOutcome::Done.count();
+        if let Some(split) = &mut state.split {
+            split.keep(number, range);
+        }
+        self.finish(state, shard);
+        self.merge_if_whole(state);
+    }
+
+    /// A shard is done: whoever else is at it stops.
+    fn finish(&self, state: &mut State, shard: ShardId) {
+        state.board.finish(shard);
+        state.attempts.values().filter(|other| other.shard == shard).for_each(|other| other.stop.cancel());
+    }
+
+    fn break_off(&self, state: &mut State, shard: ShardId, worker: &Arc<Member>, fault: Fault) {
+        // One that said goodbye hands its shard back; one that is only lost may be back in a moment.
+        let mishap = match (fault.kind, worker.said_goodbye()) {
+            (_, true) => Mishap::HandedBack,
+            (FaultKind::Unavailable, false) => Mishap::Loss,
+            _ => Mishap::Failure,
+        };
+        if mishap == Mishap::Loss {
+            self.coordinator.registry.remove(worker.id, "its shard's stream broke off");
+        }
+        tracing::warn!(%shard, %fault, ?mishap, "shard broke off");
+        let work = state.board.get(shard).map(|task| task.work.clone());
+        if state.board.break_off(shard, &worker.card.url, mishap, Instant::now()) {
+            ShardOutcome::Retried.count();
+            return self.handle.tell(JobEvent::ShardRetried { shard, error: fault.message });
+        }
+        ShardOutcome::Failed.count();
+        let concepts = match work {
+            Some(Work::Concepts(concepts)) => concepts,
+            // Without one range, none of the split's concepts can be had.
+            Some(Work::Range(_)) => {
+                let concepts = state.split.take().map(|split| split.concepts().to_vec()).unwrap_or_default();
+                let ranges: Vec<ShardId> = state
+                    .board
+                    .shards()
+                    .filter(|(_, task)| matches!(task.work, Work::Range(_)))
+                    .map(|(id, _)| id)
+                    .collect();
+                ranges.into_iter().for_each(|shard| self.finish(state, shard));
+                concepts
+            }
+            None => Vec::new(),
+        };
+        for concept in concepts {
+            if self.handle.claim(&concept) {
+                self.handle.tell(JobEvent::ConceptFailed { concept, error: fault.message.clone() });
+            }
+        }
+    }
+
+    /// Merges the split once all its ranges are there.
+    fn merge_if_whole(&self, state: &mut State) {
+        let Some(split) = state.split.take_if(|split| split.is_whole()) else { return };
+        let (committer, spool) = (self.committer(split.precision()), self.spool.clone());
+        let span = tracing::Span::current();
+        state.ends.spawn(async move {
+            let merged = tokio::task::spawn_blocking(move || {
+                let _in_span = span.entered();
+                let (table, units) = (split.table.clone(), split.units());
+                merge(&committer, &table, &split.into_ranges(), units)?;
+                spool.remove();
+                Ok(())
+            });
+            let failed = |error| Err(Fault::internal(format!("the merging thread failed: {error}")));
+            End::Merge(merged.await.unwrap_or_else(failed))
+        });
+    }
+
+    /// Stops attempts that are overdue, and starts a second one where a free worker would be done sooner.
+    fn look_after(&self, state: &mut State) {
+        let deadline = self.coordinator.timing.shard_deadline;
+        for running in state.attempts.values_mut() {
+            if running.meter.silence() > deadline && running.verdict.is_none() {
+                let silent = format!("it sent nothing for {} s", deadline.as_secs());
+                running.verdict = Some(running.worker.fault(Fault::unavailable(silent)));
+                running.stop.cancel();
+            }
+        }
+        if state.board.waits() {
+            return;
+        }
+        let registry = &self.coordinator.registry;
+        for worker in registry.with_model(self.model) {
+            if !worker.is_free() || !registry.turns.is_next(self.handle.id) {
+                continue;
+            }
+            let Some(shard) = self.straggler(state, &worker) else { continue };
+            if let Some(occupied) = registry.occupy(&worker, self.handle.id) {
+                tracing::info!(%shard, worker = %worker.id, "a slow shard runs a second time");
+                metrics::STRAGGLERS.add(1);
+                if let Err(fault) = self.start(state, shard, occupied) {
+                    tracing::warn!(%shard, %fault, "the second attempt could not begin");
+                }
+            }
+        }
+    }
+
+    /// The shard that would gain most from a second attempt on `worker`.
+    fn straggler(&self, state: &State, worker: &Member) -> Option<ShardId> {
+        let gain = |(shard, task): (ShardId, &Task)| {
+            let running = state.attempts.values().find(|running| running.shard == shard)?;
+            if running.worker.id == worker.id {
+                return None;
+            }
+            let fresh = Duration::from_secs_f64((task.tokens as f64 / worker.speed()).min(1e6));
+            let gain = running.meter.remaining().checked_sub(SLOWNESS * fresh + SLACK)?;
+            Some((gain, shard))
+        };
+        state.board.running_once(&worker.card.url).filter_map(gain).max().map(|(_, shard)| shard)
+    }
+}
