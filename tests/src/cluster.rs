@@ -127,6 +127,74 @@ impl Cluster {
         self.workers.push(worker);
     }
 
+    /// Starts one more worker that holds at `place` (see `lode_ops::pause_at`) until [`Cluster::let_go`].
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_worker_pausing(&mut self, model: &Path, place: &str, flags: &[&str]) {
+        let mut command = Command::new(binary("lode-worker"));
+        command.args(self.worker_args(model)).args(flags);
+        self.pausing(&mut command, place);
+        self.start_worker_as(command);
+    }
+
+    /// Starts one more worker by a command of the test's own and waits until it is registered.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_worker_as(&mut self, command: Command) {
+        let mut worker = Program::spawn("lode-worker", self.folder(), command);
+        worker.wait_for("registered worker");
+        self.workers.push(worker);
+    }
+
+    /// Kills the coordinator and starts it again: same folder, same port; it holds at `place`, if one is given, until
+    /// [`Cluster::let_go`].
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start_coordinator_again(&mut self, place: Option<&str>) {
+        self.kill_coordinator();
+        let mut command = Command::new(binary("lode-coordinator"));
+        command.args(self.coordinator_args());
+        if let Some(place) = place {
+            self.pausing(&mut command, place);
+        }
+        self.start_coordinator_as(command);
+    }
+
+    /// Starts `lode` against this cluster and does not wait for it.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn spawn_lode(&self, args: &[&str]) -> Program {
+        let url = self.url();
+        let flags = self.flags.client.iter().map(String::as_str);
+        let args = ["--coordinator", &url].into_iter().chain(flags).chain(args.iter().copied());
+        Program::start("lode", self.folder(), args)
+    }
+
+    fn pausing(&self, command: &mut Command, place: &str) {
+        let file = self.folder().join("pause");
+        std::fs::write(&file, "").expect("the folder can be written");
+        command.env("LODE_PAUSE_AT", place).env("LODE_PAUSE_FILE", file);
+    }
+
+    /// Ends all pauses.
+    pub fn let_go(&self) {
+        // It may have been let go before.
+        let _ = std::fs::remove_file(self.folder().join("pause"));
+    }
+
+    /// Expertise of a concept as csv.
+    ///
+    /// # Panics
+    /// If it is not indexed.
+    #[track_caller]
+    pub fn export(&self, concept: &str) -> String {
+        self.lode(&["export", "--model", "m", "--concept", concept, "--format", "csv", "--out", "-"]).ok()
+    }
+
     /// A worker's arguments.
     pub fn worker_args(&self, model: &Path) -> Vec<String> {
         let model = format!("m={}", model.display());

@@ -23,6 +23,29 @@ pub fn demo_concepts() -> PathBuf {
     repository().join("client/demo/assets/concepts")
 }
 
+/// Concepts of the bundled set that share sentences with each other, cut to `sentences` a class so that they can be mined
+/// often; writes them into `folder` and returns their ids.
+///
+/// # Panics
+/// If the bundled set cannot be read or the folder not written.
+pub fn few_concepts(folder: &Path, concepts: usize, sentences: usize) -> Vec<String> {
+    let list = std::fs::read_to_string(demo_concepts().join("concept_list.csv")).expect("the bundled list");
+    let some = list.lines().skip(1).take(concepts);
+    let written = some.map(|line| {
+        let (group, name) = line.split_once(',').expect("group,concept");
+        let path = demo_concepts().join(group).join(format!("{name}.json"));
+        let text = std::fs::read_to_string(path).expect("a bundled concept");
+        let mut concept: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for class in ["positive", "negative"] {
+            concept["sentences"][class].as_array_mut().expect("sentences").truncate(sentences);
+        }
+        std::fs::create_dir_all(folder).expect("the folder");
+        std::fs::write(folder.join(format!("{group}-{name}.json")), concept.to_string()).expect("a file");
+        format!("{group}/{name}")
+    });
+    written.collect()
+}
+
 /// A model with concepts and the values that PyTorch and scikit-learn give for them.
 #[derive(Debug)]
 pub struct Case {

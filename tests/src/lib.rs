@@ -4,12 +4,16 @@ mod cluster;
 mod data;
 mod http;
 mod hub;
+mod mined;
 mod process;
+mod proxy;
 
 pub use self::{
     cluster::{Cluster, Flags, lode},
-    data::{Case, demo_concepts, demo_model, golden_cases, repository, shared},
+    data::{Case, demo_concepts, demo_model, few_concepts, golden_cases, repository, shared},
     http::{Answer, Front},
     hub::Hub,
+    mined::{Expected, status_of, wait_until},
     process::{Output, Program, binary},
+    proxy::Proxy,
 };

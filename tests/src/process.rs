@@ -150,9 +150,29 @@ impl Program {
     /// # Panics
     /// If `kill` is not to be had.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGSTOP: it stays, and does nothing.
+    ///
+    /// # Panics
+    /// If `kill` is not to be had.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// SIGCONT: it goes on.
+    ///
+    /// # Panics
+    /// If `kill` is not to be had.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
-        assert!(status.success(), "SIGTERM to {}", self.name);
+        let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status().expect("kill is there");
+        assert!(status.success(), "SIG{signal} to {}", self.name);
     }
 }
 

@@ -41,11 +41,11 @@ fn turned(path: &Path, folder: &Path) -> PathBuf {
 }
 
 /// Mines on a cluster and exports every concept, in the order of `names`.
-fn mine(workers: usize, files: &[PathBuf], names: &[String]) -> Vec<String> {
+fn mine(workers: usize, split: &str, files: &[PathBuf], names: &[String]) -> Vec<String> {
     let cluster = Cluster::start(workers, &demo_model());
     let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
-    cluster.lode(&[&["mine", "--model", "m"], &files[..]].concat()).ok();
+    cluster.lode(&[&["mine", "--model", "m", "--split", split], &files[..]].concat()).ok();
     let export = |name: &String| {
         let ask = ["export", "--model", "m", "--concept", name, "--format", "csv", "--out", "-"];
         cluster.lode(&ask).ok()
@@ -66,11 +66,14 @@ fn order_and_workers_change_no_byte() {
             format!("{}/{}", concept["group"].as_str().unwrap(), concept["concept"].as_str().unwrap())
         })
         .collect();
-    let once = mine(1, &files, &names);
+    let once = mine(1, "never", &files, &names);
     assert!(once.iter().all(|csv| csv.lines().count() > 1000), "an export of a whole model");
-    assert_eq!(once, mine(1, &files, &names), "mined again");
-    assert_eq!(once, mine(1, &reversed, &names), "in another order");
-    assert_eq!(once, mine(2, &reversed, &names), "on two workers");
+    assert_eq!(once, mine(1, "never", &reversed, &names), "in another order");
+    for workers in [1, 2, 4] {
+        for split in ["never", "always"] {
+            assert!(once == mine(workers, split, &reversed, &names), "{workers} workers, split {split}");
+        }
+    }
 }
 
 /// A concept's expertise does not depend on what was mined with it, nor on how much memory there was.
@@ -92,5 +95,5 @@ fn company_and_memory_change_no_byte() {
     };
     let alone = export("alone", &files[..1], "1GiB");
     assert_eq!(alone, export("company", &files, "1GiB"), "mined with others");
-    assert_eq!(alone, export("spilled", &files, "0B"), "every response on disk");
+    assert_eq!(alone, export("spilled", &files, "0B"), "every response on disk, and split: no memory holds a concept");
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lode_tests::{Cluster, Program, demo_concepts, demo_model};
+use lode_tests::{Cluster, Expected, Program, demo_concepts, demo_model, status_of, wait_until};
 use serde_json::Value;
 
 fn submit(cluster: &Cluster) -> String {
@@ -21,14 +21,6 @@ fn submit(cluster: &Cluster) -> String {
 fn job(cluster: &Cluster) -> Value {
     let said = cluster.lode(&["--format", "json", "jobs"]).ok();
     serde_json::from_str::<Value>(&said).unwrap()[0].clone()
-}
-
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute for: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 #[test]
@@ -117,4 +109,110 @@ fn generation_goes_round_a_dead_worker() {
     cluster.workers[1].kill();
     let said = cluster.lode(&["generate", "--model", "m", "--prompt", "We"]).refused();
     assert!(said.contains("no worker has model `m`"), "{said}");
+}
+
+/// A cancelled job's worker is free within a second, wherever it was: a pause holds the summary, the cancel ends the stream.
+#[test]
+fn cancel_frees_workers_within_a_second() {
+    let cluster = Cluster::start(2, &demo_model());
+    let id = submit(&cluster);
+    wait_until("the job runs", || job(&cluster)["tokens_done"].as_u64() > Some(0));
+    let start = Instant::now();
+    cluster.lode(&["cancel", &id]).ok();
+    wait_until("no worker mines", || {
+        let status: Value = serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap();
+        status["workers"].as_array().unwrap().iter().all(|worker| worker["mining"] == "")
+    });
+    // Asking twice takes most of this on a busy machine; the limit is of the same order as the claim.
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+}
+
+/// What a job would cost, and that the job then costs it.
+#[test]
+fn a_dry_run_says_what_the_job_will_do_and_does_nothing() {
+    let expected = Expected::of(6, 40);
+    let files = expected.files();
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let cluster = Cluster::start(2, &demo_model());
+    let plan = |cluster: &Cluster| -> Value {
+        let ask = [&["--format", "json", "mine", "--model", "m", "--split", "never", "--dry-run"], &files[..]].concat();
+        serde_json::from_str(&cluster.lode(&ask).ok()).unwrap()
+    };
+    let number = |plan: &Value, field: &str| plan[field].as_u64().unwrap_or_else(|| panic!("{field}: {plan}"));
+    let first = plan(&cluster);
+    assert_eq!((number(&first, "concepts"), number(&first, "sentences_listed")), (6, 480));
+    assert!(number(&first, "sentences_distinct") < 480 && number(&first, "sentences_held") == 0, "{first}");
+    assert!(first["estimated_seconds"].as_f64() > Some(0.0));
+    assert_eq!(first["workers"].as_array().unwrap().len(), 2);
+    let none: Value = serde_json::from_str(&cluster.lode(&["--format", "json", "jobs"]).ok()).unwrap();
+    assert_eq!(none.as_array().unwrap().len(), 0);
+    let summary = expected.check(&cluster, &expected.submit(&cluster, &["--split", "never"]));
+    assert_eq!(number(&summary, "sentences_run"), number(&first, "sentences_run"));
+    assert_eq!(number(&summary, "tokens"), number(&first, "tokens_run"));
+    // Everything is held now.
+    let second = plan(&cluster);
+    assert_eq!((number(&second, "sentences_run"), number(&second, "tokens_run")), (0, 0), "{second}");
+}
+
+/// Sentences that a worker has run before are not run again: for one more concept, for a concept that grew, and after the
+/// worker itself was started again.
+#[test]
+fn only_what_is_new_runs() {
+    let expected = Expected::of(4, 40);
+    let files = expected.files();
+    let mut cluster = Cluster::start(0, &demo_model());
+    let cache = cluster.folder().join("cache").display().to_string();
+    let start_worker = |cluster: &mut Cluster| {
+        let mut command = std::process::Command::new(lode_tests::binary("lode-worker"));
+        command.args(cluster.worker_args(&demo_model())).args(["--cache-dir", &cache]);
+        cluster.start_worker_as(command);
+    };
+    start_worker(&mut cluster);
+    let mine = |cluster: &Cluster, files: &[String]| -> (u64, u64) {
+        let files: Vec<&str> = files.iter().map(String::as_str).collect();
+        let ask = [&["--format", "json", "mine", "--model", "m"], &files[..]].concat();
+        let said: Value = serde_json::from_str(&cluster.lode(&ask).ok()).unwrap();
+        (said["sentences_run"].as_u64().unwrap(), said["tokens"].as_u64().unwrap())
+    };
+    let (three, _) = mine(&cluster, &files[..3]);
+    let (more, tokens) = mine(&cluster, &files);
+    let four = distinct(&files);
+    assert_eq!(three, distinct(&files[..3]));
+    assert_eq!(more, four - three);
+    assert!(tokens > 0);
+    expected.check_exports(&cluster);
+    cluster.workers.clear();
+    start_worker(&mut cluster);
+    assert_eq!(mine(&cluster, &files), (0, 0));
+    expected.check_exports(&cluster);
+    // A concept with one more sentence.
+    let mut grown: Value = serde_json::from_str(&std::fs::read_to_string(&files[0]).unwrap()).unwrap();
+    grown["sentences"]["positive"].as_array_mut().unwrap().push("A sentence that nobody has seen before.".into());
+    let path = cluster.folder().join("grown.json");
+    std::fs::write(&path, grown.to_string()).unwrap();
+    assert_eq!(mine(&cluster, &[path.display().to_string()]).0, 1);
+}
+
+/// Distinct sentences of some concept files.
+fn distinct(files: &[String]) -> u64 {
+    let mut all = BTreeSet::new();
+    for file in files {
+        let concept: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+        for class in ["positive", "negative"] {
+            all.extend(concept["sentences"][class].as_array().unwrap().iter().map(|s| s.as_str().unwrap().to_owned()));
+        }
+    }
+    all.len() as u64
+}
+
+/// Two jobs at once share the workers; neither waits for the other's end.
+#[test]
+fn jobs_share_the_workers() {
+    let expected = Expected::of(6, 40);
+    let cluster = Cluster::start(2, &demo_model());
+    let long = submit(&cluster);
+    let short = expected.submit(&cluster, &[]);
+    expected.check(&cluster, &short);
+    cluster.lode(&["watch", &long]).ok();
+    assert_eq!(status_of(&cluster, &long)["state"], "done");
 }
