@@ -42,18 +42,23 @@ mod assembly;
 mod codec;
 #[cfg(test)]
 mod damage;
+mod derived;
 mod error;
 mod index;
 mod key;
 mod ledger;
+mod nearest;
 mod open;
+mod query;
 mod read;
 mod shelf;
 mod similar;
 mod staging;
 mod store;
+mod subject;
 
 pub use error::{IndexError, UnknownConcept};
 pub use index::Index;
 pub use lode_domain::record::{ConceptHeader, ConceptKey, ModelRecord};
+pub use query::{Compared, Listed, QueryError};
 pub use staging::Staging;

@@ -11,8 +11,9 @@ use lode_domain::{
 use crate::{
     Index, IndexError,
     codec::bytes_to_floats,
+    derived::Rows,
     key::BlockKey,
-    store::{BLOCK_UNITS, Entry},
+    store::{BLOCK_UNITS, Entry, Store},
 };
 
 impl Index {
@@ -24,7 +25,7 @@ impl Index {
         self.reading(key, self.entry(key)?, |entry| {
             let mut values = Vec::with_capacity(entry.header.units as usize);
             for block in 0..entry.header.units.div_ceil(BLOCK_UNITS) {
-                self.read_block(key, entry, column, block, &mut values)?;
+                self.store.read_block(key, entry, (column, block), &mut values)?;
             }
             Ok(values)
         })
@@ -35,7 +36,7 @@ impl Index {
     /// # Errors
     /// [`IndexError::UnknownConcept`], [`IndexError::UnknownUnit`], [`IndexError::Corrupt`], or the store's.
     pub fn unit(&self, key: &ConceptKey, unit: UnitId) -> Result<UnitExpertise, IndexError> {
-        self.reading(key, self.entry(key)?, |entry| self.read_unit(key, entry, unit))
+        self.reading(key, self.entry(key)?, |entry| self.store.read_unit(key, entry, unit))
     }
 
     /// The expertise of one unit in every concept that is indexed for the model under the recipe, by concept.
@@ -48,13 +49,19 @@ impl Index {
         recipe: Recipe,
         unit: UnitId,
     ) -> Result<Vec<(ConceptId, UnitExpertise)>, IndexError> {
+        let places = self.store.derived.places();
+        let mut rows = Rows::new(&self.store.derived, unit);
         let mut found = Vec::new();
         for item in self.store.entries(model) {
             let (key, entry) = item?;
             if key.recipe != recipe {
                 continue;
             }
-            match self.reading(&key, entry, |entry| self.read_unit(&key, entry, unit)) {
+            if let Some(expertise) = places.find(&entry).and_then(|member| rows.of(&member)) {
+                found.push((key.concept, expertise));
+                continue;
+            }
+            match self.reading(&key, entry, |entry| self.store.read_unit(&key, entry, unit)) {
                 Ok(expertise) => found.push((key.concept, expertise)),
                 // Removed since the listing.
                 Err(IndexError::UnknownConcept(_)) => {}
@@ -65,7 +72,7 @@ impl Index {
     }
 
     /// Reads through an entry; if that fails because the concept was replaced meanwhile, reads what replaced it.
-    fn reading<T>(
+    pub(crate) fn reading<T>(
         &self,
         key: &ConceptKey,
         mut entry: Entry,
@@ -83,8 +90,11 @@ impl Index {
             entry = now;
         }
     }
+}
 
-    fn read_unit(&self, key: &ConceptKey, entry: &Entry, unit: UnitId) -> Result<UnitExpertise, IndexError> {
+impl Store {
+    /// The expertise of one unit, from the blocks that an entry names.
+    pub(crate) fn read_unit(&self, key: &ConceptKey, entry: &Entry, unit: UnitId) -> Result<UnitExpertise, IndexError> {
         let units = entry.header.units;
         if unit.0 >= units {
             return Err(IndexError::UnknownUnit { unit, units });
@@ -93,22 +103,21 @@ impl Index {
         let mut columns: [Vec<f32>; 5] = std::array::from_fn(|_| Vec::new());
         for (column, values) in Column::ALL.iter().zip(&mut columns) {
             let mut whole = Vec::with_capacity(BLOCK_UNITS as usize);
-            self.read_block(key, entry, *column, block, &mut whole)?;
+            self.read_block(key, entry, (*column, block), &mut whole)?;
             values.push(whole[place]);
         }
         Ok(ExpertiseBlock::from_columns(unit.0, columns).map(|block| block.unit(0)).unwrap_or_default())
     }
 
-    /// Appends the values of one block.
-    fn read_block(
+    /// Appends the values of one block: a column and a number.
+    pub(crate) fn read_block(
         &self,
         key: &ConceptKey,
         entry: &Entry,
-        column: Column,
-        block: u32,
+        (column, block): (Column, u32),
         into: &mut Vec<f32>,
     ) -> Result<(), IndexError> {
-        let blocks = &self.store.blocks;
+        let blocks = &self.blocks;
         // Damage is told by the concept's name, which a block's own key does not have.
         let damaged = |why: String| IndexError::Corrupt {
             tree: blocks.name,
@@ -117,7 +126,7 @@ impl Index {
             remedy: blocks.remedy,
         };
         let bytes = BlockKey { slot: entry.slot, column, block }.bytes();
-        let payload = match blocks.get(&self.store.path, &bytes) {
+        let payload = match blocks.get(&self.path, &bytes) {
             Err(IndexError::Corrupt { why, .. }) => return Err(damaged(why)),
             payload => payload?.ok_or_else(|| damaged("it is not there".to_owned()))?,
         };

@@ -23,6 +23,7 @@ pub mod record;
 pub mod sampling;
 pub mod score;
 pub mod selection;
+pub mod sketch;
 pub mod summary;
 pub mod unit;
 mod words;

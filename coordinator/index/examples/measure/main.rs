@@ -1,0 +1,126 @@
+//! Measures an index of synthetic concepts:
+//! `cargo run --release -p lode-index --example measure -- [CONCEPTS] [UNITS] [DIR]`.
+//!
+//! With DIR the index is kept there, and one that is there already is asked and not written.
+#![allow(clippy::print_stdout, reason = "it reports to its user")]
+#![allow(clippy::expect_used, reason = "a measurement that fails has no result")]
+
+mod synthetic;
+
+use std::{error::Error, path::Path, time::Instant};
+
+use lode_domain::{
+    compare::Experts,
+    expertise::{Column, Recipe},
+    query::TopQuery,
+    unit::{Layer, LayerName, UnitId},
+};
+use lode_index::{ConceptHeader, Index, ModelRecord};
+use synthetic::{MODEL, block, key};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let mut number = |or: u32| arguments.next().map_or(Ok(or), |text| text.parse());
+    let (concepts, units) = (number(200)?, number(82_944)?);
+    let scratch = tempfile::tempdir_in(".")?;
+    let dir = arguments.next().map_or_else(|| scratch.path().to_owned(), Into::into);
+    if !dir.join("db").exists() {
+        write(&dir, concepts, units)?;
+    }
+    ask(&dir, concepts, units)
+}
+
+fn model(units: u32) -> Result<ModelRecord, Box<dyn Error>> {
+    let layer = |name, units| Layer { name: LayerName::new(name), units };
+    let layers =
+        vec![layer("transformer.h.0.attn.c_attn", units / 3), layer("transformer.h.0.mlp.c_fc", units - units / 3)];
+    Ok(ModelRecord { name: "m".parse()?, hash: MODEL, family: "gpt2".into(), context_len: 1, layers })
+}
+
+fn write(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
+    let index = Index::open(dir)?;
+    index.put_model(&model(units)?)?;
+    let (mut made, mut commits) = (Vec::new(), Vec::new());
+    for concept in 0..concepts {
+        let blocks: Vec<_> =
+            (0..units).step_by(5000).map(|start| block(concept, start, units.min(start + 5000))).collect();
+        let started = Instant::now();
+        let mut staging = index.stage(&key(concept))?;
+        for block in &blocks {
+            staging.write(block)?;
+        }
+        let committing = Instant::now();
+        staging.commit(&ConceptHeader {
+            positives: 400,
+            negatives: 600,
+            precision: "f32".into(),
+            ..Default::default()
+        })?;
+        commits.push(committing.elapsed());
+        made.push(started.elapsed());
+        if concept % 100 == 99 {
+            println!("{concept} {:?}", started.elapsed());
+        }
+    }
+    summary("stage and commit a concept", made);
+    summary("of that the commit", commits);
+    let size = index.size_on_disk()?;
+    let raw = u64::from(concepts) * u64::from(units) * 20;
+    println!(
+        "disk: {:.2} MiB a concept, {:.2} times its values",
+        size as f64 / f64::from(concepts) / (1 << 20) as f64,
+        size as f64 / raw as f64
+    );
+    Ok(())
+}
+
+fn ask(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
+    let started = Instant::now();
+    let index = Index::open(dir)?;
+    println!("open: {:.2?}", started.elapsed());
+    let started = Instant::now();
+    index.catch_up()?;
+    println!("derived copies: {:.2?} until they are complete", started.elapsed());
+    println!("on disk: {:.2} GiB", index.size_on_disk()? as f64 / f64::from(1 << 30));
+    let mut state = 1u64;
+    let mut random = move |below: u32| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32 % below
+    };
+    let space = model(units)?.unit_space()?;
+    let best = TopQuery { top: 50, layers: None, min_ap: None, bottom: false };
+    let in_layer = TopQuery { layers: Some("*.mlp.*".into()), ..best.clone() };
+    let bottom = TopQuery { bottom: true, ..best.clone() };
+    let (few, many) = (Experts::Top(50), Experts::Top(500));
+    println!("| question | first | p50 | p99 |\n|---|---|---|---|");
+    times("`units show`", 1000, || Ok(index.unit_everywhere(MODEL, Recipe::default(), UnitId(random(units)))?))?;
+    times("`units top`", 1000, || Ok(index.top(&key(random(concepts)), &space, &best)?))?;
+    times("`units top --layer '*.mlp.*'`", 300, || Ok(index.top(&key(random(concepts)), &space, &in_layer)?))?;
+    times("`units top --bottom`", 300, || Ok(index.top(&key(random(concepts)), &space, &bottom)?))?;
+    times("`overlap`", 1000, || Ok(index.overlap(&key(random(concepts)), &key(random(concepts)), few)?))?;
+    times("`overlap --top 500`", 300, || Ok(index.overlap(&key(random(concepts)), &key(random(concepts)), many)?))?;
+    times("`nearest`", 100, || Ok(index.nearest(&key(random(concepts)), few, 10)?))?;
+    times("`nearest --top 500`", 100, || Ok(index.nearest(&key(random(concepts)), many, 10)?))?;
+    times("`nearest --limit 2000`", 10, || Ok(index.nearest(&key(random(concepts)), few, 2000)?))?;
+    times("`nearest --min-ap 0.7`", 10, || Ok(index.nearest(&key(random(concepts)), Experts::MinAp(0.7), 10)?))?;
+    times("the column of AP", 100, || Ok(index.column(&key(random(concepts)), Column::Ap)?))?;
+    times("the list of concepts", 100, || Ok(index.concepts(MODEL)?))
+}
+
+fn times<T>(what: &str, count: u32, mut run: impl FnMut() -> Result<T, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
+    let mut taken = Vec::new();
+    for _ in 0..count {
+        let started = Instant::now();
+        run()?;
+        taken.push(started.elapsed());
+    }
+    summary(what, taken);
+    Ok(())
+}
+
+fn summary(what: &str, mut taken: Vec<std::time::Duration>) {
+    let first = taken[0];
+    taken.sort();
+    let at = |share: f64| taken[((taken.len() as f64 * share) as usize).min(taken.len() - 1)];
+    println!("| {what} | {first:.2?} | {:.2?} | {:.2?} |", at(0.5), at(0.99));
+}
