@@ -154,7 +154,9 @@ impl Index {
     /// If the store fails.
     pub fn remove(&self, key: &ConceptKey) -> Result<bool, IndexError> {
         let bytes = key::concept(key);
-        let Some(removed) = self.store.concepts.remove(&self.store.path, &bytes)? else { return Ok(false) };
+        let removed = self.store.concepts.remove(&self.store.path, &bytes);
+        self.store.listings.changed();
+        let Some(removed) = removed? else { return Ok(false) };
         self.store.acknowledge()?;
         // A damaged entry does not say where its blocks are: the next opening finds them.
         if let Ok(entry) = unseal(&bytes, &removed).and_then(parse::<Entry>) {

@@ -47,6 +47,7 @@ mod error;
 mod index;
 mod key;
 mod ledger;
+mod listing;
 mod nearest;
 mod open;
 mod query;

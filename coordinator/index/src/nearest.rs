@@ -7,11 +7,13 @@
 //! (Jaccard, correlation); whoever's upper bound is below that is not among the first `limit`, whatever its correlation is.
 //! The rest is compared in full, and sorted.
 //!
-//! It holds one column and one sketch for each core, one probe, and a hundred bytes a concept.
+//! It holds a column or a sketch for each of eight readers, one probe, and a hundred bytes a concept: with 414,720 units at most
+//! 30 MB, whatever the number of concepts.
 
 use lode_domain::{
-    compare::{Experts, Moments, correlation, jaccard},
+    compare::{Experts, Moments, correlation, holds, jaccard},
     query::Neighbour,
+    ranking::BadK,
     record::ConceptKey,
     sketch::Probe,
     unit::UnitId,
@@ -32,9 +34,12 @@ struct Asked {
 }
 
 /// A concept that may be near.
-struct Prospect {
-    key: ConceptKey,
-    entry: Entry,
+struct Prospect<'a> {
+    key: &'a ConceptKey,
+    /// As it was listed.
+    entry: &'a Entry,
+    /// The slot that its experts were counted in.
+    read: u64,
     shared: usize,
     jaccard: f64,
     /// The correlation is not below the first and not above the second.
@@ -51,37 +56,36 @@ impl Index {
     /// If a top k does not fit the model; [`IndexError::UnknownConcept`], [`IndexError::Corrupt`], or the store's.
     pub fn nearest(&self, key: &ConceptKey, experts: Experts, limit: u32) -> Result<Vec<Neighbour>, QueryError> {
         let own = self.entry(key)?;
-        let mut others = Vec::new();
-        for item in self.store.entries(key.model) {
-            let (other, entry) = item?;
-            if other.recipe == key.recipe && other.concept != key.concept {
-                others.push((other, entry));
-            }
-        }
         let (ap, moments) = self.reading(key, own, |entry| {
             let concept = Subject::new(self, key, entry);
             let ap = concept.ap()?;
             let moments = concept.moments(&ap);
             Ok((ap, moments))
         })?;
+        let listing = self.store.listing(key.model)?;
+        let others = |(other, _): &&(ConceptKey, Entry)| other.recipe == key.recipe && other.concept != key.concept;
+        let others: Vec<&(ConceptKey, Entry)> = listing.iter().filter(others).collect();
         if others.is_empty() {
             return Ok(Vec::new());
         }
         let asked = Asked::new(ap, moments, experts)?;
-        let prospects: Result<Vec<Option<Prospect>>, QueryError> =
-            others.into_par_iter().map(|(other, entry)| asked.prospect(self, other, entry)).collect();
-        let mut prospects: Vec<Prospect> = prospects?.into_iter().flatten().collect();
+        if limit == 0 {
+            return Ok(Vec::new());
+        }
+        let (derived, limit) = (&self.store.derived, limit as usize);
+        let prospects: Result<Vec<Option<Prospect<'_>>>, QueryError> =
+            derived.at_once(|| others.into_par_iter().map(|other| asked.prospect(self, other)).collect());
+        let mut prospects: Vec<Prospect<'_>> = prospects?.into_iter().flatten().collect();
 
-        let limit = limit as usize;
         keep_contenders(&mut prospects, limit);
         if prospects.len() > limit {
             let probe = Probe::new(&asked.ap, &asked.moments);
-            prospects.par_iter_mut().for_each(|prospect| asked.bound(self, &probe, prospect));
+            derived.at_once(|| prospects.par_iter_mut().for_each(|prospect| asked.bound(self, &probe, prospect)));
             keep_contenders(&mut prospects, limit);
         }
-        let compared: Result<Vec<Option<Prospect>>, QueryError> =
-            prospects.into_par_iter().map(|prospect| asked.compared(self, prospect)).collect();
-        let mut compared: Vec<Prospect> = compared?.into_iter().flatten().collect();
+        let compared: Result<Vec<Option<Prospect<'_>>>, QueryError> =
+            derived.at_once(|| prospects.into_par_iter().map(|prospect| asked.compared(self, prospect)).collect());
+        let mut compared: Vec<Prospect<'_>> = compared?.into_iter().flatten().collect();
         compared.sort_by(|a, b| {
             let nearer = b.jaccard.total_cmp(&a.jaccard).then(b.correlation.0.total_cmp(&a.correlation.0));
             nearer.then_with(|| a.key.concept.cmp(&b.key.concept))
@@ -92,8 +96,8 @@ impl Index {
 }
 
 /// Drops who is not among the first `limit`, whatever the correlations are within their bounds.
-fn keep_contenders(prospects: &mut Vec<Prospect>, limit: usize) {
-    if limit == 0 || prospects.len() <= limit {
+fn keep_contenders(prospects: &mut Vec<Prospect<'_>>, limit: usize) {
+    if prospects.len() <= limit {
         return;
     }
     let order = |a: &(f64, f64), b: &(f64, f64)| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1));
@@ -111,27 +115,17 @@ impl Asked {
         Ok(Self { ap, moments, experts, count: units.len(), is_expert })
     }
 
-    /// The experts that another concept shares, and if it took the whole column, the correlation; `None` if it is gone.
-    fn prospect(&self, index: &Index, key: ConceptKey, entry: Entry) -> Result<Option<Prospect>, QueryError> {
-        let found = index.reading(&key, entry, |entry| {
-            let other = Subject::new(index, &key, entry);
-            let leading = other.leading().unwrap_or_default();
-            let mut correlation = UNKNOWN;
-            let units = other.experts(self.experts, &leading, || {
-                let ap = other.ap()?;
-                let exact = self.correlation(&other, &ap);
-                correlation = (exact, exact);
-                Ok(ap.into())
-            });
-            let units = match units {
-                Err(QueryError::Index(error)) => return Err(error),
-                units => units,
-            };
-            Ok(units.map(|units| {
-                let shared = units.iter().filter(|unit| self.has(**unit)).count();
-                let jaccard = jaccard(self.count, units.len(), shared);
-                Prospect { key: key.clone(), entry: entry.clone(), shared, jaccard, correlation }
-            }))
+    /// The experts that another concept shares; `None` if it is gone.
+    fn prospect<'a>(
+        &self,
+        index: &Index,
+        (key, entry): &'a (ConceptKey, Entry),
+    ) -> Result<Option<Prospect<'a>>, QueryError> {
+        let found = index.reading(key, entry.clone(), |now| {
+            let shared = self.shared(&Subject::new(index, key, now))?;
+            let prospect =
+                |(shared, jaccard)| Prospect { key, entry, read: now.slot, shared, jaccard, correlation: UNKNOWN };
+            Ok(shared.map(prospect))
         });
         match found {
             Ok(prospect) => Ok(Some(prospect?)),
@@ -139,10 +133,24 @@ impl Asked {
         }
     }
 
+    /// How many experts a concept shares, and the Jaccard.
+    fn shared(&self, other: &Subject<'_>) -> Result<Result<(usize, f64), BadK>, IndexError> {
+        let leading = other.leading().unwrap_or_default();
+        let pairs: Vec<(UnitId, f32)> = leading.iter().map(|(unit, all)| (*unit, all.ap)).collect();
+        let counted = match self.experts.leading(&pairs, other.units()) {
+            Err(bad) => return Ok(Err(bad)),
+            Ok(Some(count)) => {
+                Ok((count, pairs[..count].iter().filter(|(unit, _)| holds(&self.is_expert, *unit)).count()))
+            }
+            Ok(None) => self.experts.count(&other.ap()?, &self.is_expert),
+        };
+        Ok(counted.map(|(count, shared)| (shared, jaccard(self.count, count, shared))))
+    }
+
     /// Narrows what the correlation can be, if the concept has a sketch.
-    fn bound(&self, index: &Index, probe: &Probe, prospect: &mut Prospect) {
-        let other = Subject::new(index, &prospect.key, &prospect.entry);
-        if prospect.correlation == UNKNOWN
+    fn bound(&self, index: &Index, probe: &Probe, prospect: &mut Prospect<'_>) {
+        let other = Subject::new(index, prospect.key, prospect.entry);
+        if prospect.entry.slot == prospect.read
             && other.units() as usize == self.ap.len()
             && let Some(bounds) =
                 other.derived(|member| Ok(probe.bounds(&member.sketch_bytes()?, &member.sketch(), &member.moments())))
@@ -152,16 +160,18 @@ impl Asked {
     }
 
     /// Makes the correlation exact; `None` if the concept is gone.
-    fn compared(&self, index: &Index, mut prospect: Prospect) -> Result<Option<Prospect>, QueryError> {
-        if prospect.correlation.0 == prospect.correlation.1 {
-            return Ok(Some(prospect));
-        }
-        let found = index.reading(&prospect.key, prospect.entry.clone(), |entry| {
-            let other = Subject::new(index, &prospect.key, entry);
-            Ok(self.correlation(&other, &other.ap()?))
+    fn compared<'a>(&self, index: &Index, mut prospect: Prospect<'a>) -> Result<Option<Prospect<'a>>, QueryError> {
+        let found = index.reading(prospect.key, prospect.entry.clone(), |now| {
+            let other = Subject::new(index, prospect.key, now);
+            // Mined again since its experts were counted: both numbers are to be of one mining.
+            let shared = if now.slot == prospect.read { None } else { Some(self.shared(&other)?) };
+            Ok((shared.transpose(), self.correlation(&other, &other.ap()?)))
         });
         match found {
-            Ok(exact) => {
+            Ok((shared, exact)) => {
+                if let Some((shared, jaccard)) = shared? {
+                    (prospect.shared, prospect.jaccard) = (shared, jaccard);
+                }
                 prospect.correlation = (exact, exact);
                 Ok(Some(prospect))
             }
@@ -172,21 +182,17 @@ impl Asked {
     fn correlation(&self, other: &Subject<'_>, ap: &[f32]) -> f64 {
         correlation((&self.ap, &self.moments), (ap, &other.moments(ap)))
     }
-
-    fn has(&self, unit: UnitId) -> bool {
-        self.is_expert.get(unit.index() / 64).is_some_and(|bits| bits >> (unit.0 % 64) & 1 == 1)
-    }
 }
 
-impl Prospect {
+impl Prospect<'_> {
     fn into_neighbour(self) -> Neighbour {
         let Self { key, shared, jaccard, correlation, .. } = self;
-        Neighbour { concept: key.concept, shared: shared as u32, jaccard, correlation: correlation.0 }
+        Neighbour { concept: key.concept.clone(), shared: shared as u32, jaccard, correlation: correlation.0 }
     }
 }
 
 /// A concept that was removed while it was read is no neighbour.
-fn gone(error: IndexError) -> Result<Option<Prospect>, QueryError> {
+fn gone<'a>(error: IndexError) -> Result<Option<Prospect<'a>>, QueryError> {
     match error {
         IndexError::UnknownConcept(_) => Ok(None),
         error => Err(error.into()),

@@ -11,7 +11,6 @@ use lode_domain::{
 use crate::{
     Index, IndexError,
     codec::bytes_to_floats,
-    derived::Rows,
     key::BlockKey,
     store::{BLOCK_UNITS, Entry, Store},
 };
@@ -50,19 +49,18 @@ impl Index {
         unit: UnitId,
     ) -> Result<Vec<(ConceptId, UnitExpertise)>, IndexError> {
         let places = self.store.derived.places();
-        let mut rows = Rows::new(&self.store.derived, unit);
-        let mut found = Vec::new();
-        for item in self.store.entries(model) {
-            let (key, entry) = item?;
-            if key.recipe != recipe {
+        let listing = self.store.listing(model)?;
+        let listed = listing.iter().filter(|(key, _)| key.recipe == recipe);
+        let listed: Vec<_> = listed.map(|(key, entry)| (key, entry, places.find(entry))).collect();
+        let rows = self.store.derived.rows(unit, listed.iter().filter_map(|(_, _, member)| member.as_ref()));
+        let mut found = Vec::with_capacity(listed.len());
+        for (key, entry, member) in listed {
+            if let Some(expertise) = member.and_then(|member| rows.of(&member)) {
+                found.push((key.concept.clone(), expertise));
                 continue;
             }
-            if let Some(expertise) = places.find(&entry).and_then(|member| rows.of(&member)) {
-                found.push((key.concept, expertise));
-                continue;
-            }
-            match self.reading(&key, entry, |entry| self.store.read_unit(&key, entry, unit)) {
-                Ok(expertise) => found.push((key.concept, expertise)),
+            match self.reading(key, entry.clone(), |entry| self.store.read_unit(key, entry, unit)) {
+                Ok(expertise) => found.push((key.concept.clone(), expertise)),
                 // Removed since the listing.
                 Err(IndexError::UnknownConcept(_)) => {}
                 Err(error) => return Err(error),

@@ -91,7 +91,9 @@ impl Staging {
 
         self.store.flush()?;
         self.state = State::Committed;
-        let replaced = self.store.concepts.put(&self.store.path, &key, &payload)?;
+        let replaced = self.store.concepts.put(&self.store.path, &key, &payload);
+        self.store.listings.changed();
+        let replaced = replaced?;
         self.store.acknowledge()?;
 
         self.store.derived.tell(|signal| signal.work = true);

@@ -22,6 +22,7 @@ use crate::{
     derived::Derived,
     key::{self, BlockKey},
     ledger::Ledger,
+    listing::Listings,
     open::{self, refused},
     shelf::{Shelf, failed},
 };
@@ -65,6 +66,7 @@ pub(crate) struct Store {
     pub blocks: Shelf,
     /// Copies that answer questions faster.
     pub derived: Derived,
+    pub listings: Listings,
     database: sled::Db,
     /// sled's log by a handle of our own: sled hands its writes to the disk but never asks for the file's metadata, so a
     /// log that grew would be lost with the power.
@@ -91,6 +93,7 @@ impl Store {
             log: File::open(path.join("db")).map_err(|error| refused(path, "opening the log", error))?,
             ledger: Ledger::open(path, changes(path, &database)?)?,
             derived: Derived::open(path)?,
+            listings: Listings::default(),
             database,
             next_slot: AtomicU64::new(0),
             claimed: AtomicU64::new(0),

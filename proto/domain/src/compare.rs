@@ -51,6 +51,29 @@ impl Experts {
     }
 }
 
+impl Experts {
+    /// How many experts a concept has, and how many of them `others` holds, one bit a unit in words of 64; `ap` is `[unit]`.
+    ///
+    /// # Errors
+    /// If k is 0 or above the number of units.
+    pub fn count(self, ap: &[f32], others: &[u64]) -> Result<(usize, usize), BadK> {
+        let Self::MinAp(least) = self else {
+            let units = self.of(ap)?;
+            return Ok((units.len(), units.iter().filter(|unit| holds(others, **unit)).count()));
+        };
+        let words = ap.chunks(64).zip(others);
+        Ok(words.fold((0, 0), |(own, shared), (ap, others)| {
+            let word = ap.iter().rev().fold(0u64, |word, &ap| word << 1 | u64::from(ap >= least));
+            (own + word.count_ones() as usize, shared + (word & others).count_ones() as usize)
+        }))
+    }
+}
+
+/// Whether a set of units, one bit a unit in words of 64, holds one.
+pub fn holds(units: &[u64], unit: UnitId) -> bool {
+    units.get(unit.index() / 64).is_some_and(|word| word >> (unit.0 % 64) & 1 == 1)
+}
+
 /// How two concepts' experts overlap.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Overlap {
@@ -170,6 +193,20 @@ mod tests {
         let none = overlap(&a, &b, Experts::MinAp(0.95)).unwrap();
         assert_eq!((none.first, none.second, none.jaccard), (0, 0, 0.0));
         assert!(overlap(&a, &b, Experts::Top(5)).is_err());
+    }
+
+    #[test]
+    fn experts_are_counted_without_ranking() {
+        let ap: Vec<f32> = (0..200).map(|unit| (unit * 37 % 101) as f32 / 100.0).collect();
+        let others: Vec<u64> = (0..4).map(|word| 0x9E37_79B9_7F4A_7C15u64.rotate_left(word)).collect();
+        for experts in
+            [Experts::Top(1), Experts::Top(77), Experts::MinAp(0.4), Experts::MinAp(2.0), Experts::MinAp(-1.0)]
+        {
+            let units = experts.of(&ap).unwrap();
+            let shared = units.iter().filter(|unit| others[unit.index() / 64] >> (unit.0 % 64) & 1 == 1).count();
+            assert_eq!(experts.count(&ap, &others).unwrap(), (units.len(), shared), "{experts:?}");
+        }
+        assert!(Experts::Top(201).count(&ap, &others).is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Measures an index of synthetic concepts:
 //! `cargo run --release -p lode-index --example measure -- [CONCEPTS] [UNITS] [DIR]`.
 //!
-//! With DIR the index is kept there, and one that is there already is asked and not written.
+//! With DIR the index is kept there, and one that is there already is asked and not written. To ask one that the system has not in
+//! its file cache, drop that first: `for f in DIR/db DIR/derived/*; do dd if=$f iflag=nocache count=0; done`.
 #![allow(clippy::print_stdout, reason = "it reports to its user")]
 #![allow(clippy::expect_used, reason = "a measurement that fails has no result")]
 
@@ -58,9 +59,6 @@ fn write(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
         })?;
         commits.push(committing.elapsed());
         made.push(started.elapsed());
-        if concept % 100 == 99 {
-            println!("{concept} {:?}", started.elapsed());
-        }
     }
     summary("stage and commit a concept", made);
     summary("of that the commit", commits);
@@ -104,7 +102,16 @@ fn ask(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
     times("`nearest --limit 2000`", 10, || Ok(index.nearest(&key(random(concepts)), few, 2000)?))?;
     times("`nearest --min-ap 0.7`", 10, || Ok(index.nearest(&key(random(concepts)), Experts::MinAp(0.7), 10)?))?;
     times("the column of AP", 100, || Ok(index.column(&key(random(concepts)), Column::Ap)?))?;
-    times("the list of concepts", 100, || Ok(index.concepts(MODEL)?))
+    times("the list of concepts", 100, || Ok(index.concepts(MODEL)?))?;
+    println!("peak memory: {}", peak_memory()?);
+    Ok(())
+}
+
+/// The most that this process has held, the system's file cache not counted.
+fn peak_memory() -> Result<String, Box<dyn Error>> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    Ok(line.ok_or("the system does not say")?.trim().to_owned())
 }
 
 fn times<T>(what: &str, count: u32, mut run: impl FnMut() -> Result<T, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {

@@ -23,7 +23,7 @@ mod tests;
 mod thread;
 
 pub(crate) use build::{Unreadable, catch_up};
-pub(crate) use places::{Derived, Member, Rows};
+pub(crate) use places::{Derived, Member};
 pub(crate) use thread::Thread;
 
 /// The folder of segments, in the index's own.

@@ -4,10 +4,11 @@ use std::{
     collections::{HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock},
 };
 
 use lode_domain::{compare::Moments, expertise::UnitExpertise, sketch::Sketch, unit::UnitId};
+use rayon::prelude::*;
 
 use super::{
     FOLDER, MEMBERS,
@@ -26,7 +27,11 @@ pub(crate) struct Derived {
     pub building: Mutex<()>,
     signal: Mutex<Signal>,
     changed: Condvar,
+    readers: OnceLock<Option<rayon::ThreadPool>>,
 }
+
+/// Reads under way at once. A disk answers many in the time of one, however few the cores are.
+const READERS: usize = 8;
 
 /// What the thread that writes segments is told.
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -98,34 +103,13 @@ impl Member {
     }
 }
 
-/// One unit's rows, each segment's read once.
-pub(crate) struct Rows<'a> {
-    derived: &'a Derived,
-    unit: UnitId,
-    /// By the segment's number; `None` for one that was damaged.
-    read: HashMap<u64, Option<Row>>,
-}
+/// One unit's rows, by segment.
+pub(crate) struct Rows(HashMap<u64, Row>);
 
-impl<'a> Rows<'a> {
-    pub fn new(derived: &'a Derived, unit: UnitId) -> Self {
-        Self { derived, unit, read: HashMap::new() }
-    }
-
-    /// The unit in a member; `None` if the segment does not have it or is damaged, and then it is given up.
-    pub fn of(&mut self, member: &Member) -> Option<UnitExpertise> {
-        let segment = &member.segment;
-        if self.unit.0 >= segment.header.units {
-            return None;
-        }
-        let read = || match segment.row(self.unit) {
-            Ok(row) => Some(row),
-            Err(damage) => {
-                self.derived.discard(segment, &damage.to_string());
-                None
-            }
-        };
-        let row = self.read.entry(segment.header.number).or_insert_with(read);
-        row.as_ref().map(|row| row.of(member.place))
+impl Rows {
+    /// The unit in a member; `None` if the segment does not have it or is damaged.
+    pub fn of(&self, member: &Member) -> Option<UnitExpertise> {
+        self.0.get(&member.segment.header.number).map(|row| row.of(member.place))
     }
 }
 
@@ -154,6 +138,7 @@ impl Derived {
             building: Mutex::new(()),
             signal: Mutex::default(),
             changed: Condvar::new(),
+            readers: OnceLock::new(),
         })
     }
 
@@ -191,6 +176,32 @@ impl Derived {
             if 2 * alive < members.len() {
                 self.discard(segment, "most of its concepts were replaced or removed");
             }
+        }
+    }
+
+    /// A unit's rows in all segments of `members`, each read once. A segment that is damaged is given up.
+    pub fn rows<'a>(&self, unit: UnitId, members: impl Iterator<Item = &'a Member>) -> Rows {
+        let segments: HashMap<u64, &Arc<Segment>> = members.map(|m| (m.segment.header.number, &m.segment)).collect();
+        let read = |(number, segment): (u64, &Arc<Segment>)| match segment.row(unit) {
+            Ok(row) => Some((number, row)),
+            Err(damage) => {
+                self.discard(segment, &damage.to_string());
+                None
+            }
+        };
+        let has_unit = |(_, segment): &(u64, &Arc<Segment>)| unit.0 < segment.header.units;
+        let segments: Vec<_> = segments.into_iter().filter(has_unit).collect();
+        Rows(self.at_once(|| segments.into_par_iter().filter_map(read).collect()))
+    }
+
+    /// Runs parallel work that mostly waits for the disk.
+    pub fn at_once<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let pool =
+            || rayon::ThreadPoolBuilder::new().num_threads(READERS).thread_name(|n| format!("lode-read-{n}")).build();
+        match self.readers.get_or_init(|| pool().ok()) {
+            Some(pool) => pool.install(work),
+            // The system gives no more threads: then with those that there are.
+            None => work(),
         }
     }
 
