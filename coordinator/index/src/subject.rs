@@ -9,6 +9,8 @@ use lode_domain::{
     unit::UnitId,
 };
 
+use rayon::prelude::*;
+
 use crate::{
     Index, IndexError,
     codec::Damage,
@@ -89,10 +91,14 @@ impl<'a> Subject<'a> {
         leading: &[(UnitId, UnitExpertise)],
     ) -> Result<Vec<UnitExpertise>, IndexError> {
         let known: HashMap<UnitId, UnitExpertise> = leading.iter().copied().collect();
+        let derived = &self.index.store.derived;
         let row = |unit: &UnitId| match known.get(unit).copied().or_else(|| self.derived(|member| member.row(*unit))) {
             Some(found) => Ok(found),
             None => self.index.store.read_unit(self.key, self.entry, *unit),
         };
-        units.iter().map(row).collect()
+        if units.iter().all(|unit| known.contains_key(unit)) {
+            return units.iter().map(row).collect();
+        }
+        derived.at_once(|| units.par_iter().map(row).collect())
     }
 }

@@ -8,7 +8,11 @@
 
 mod synthetic;
 
-use std::{error::Error, path::Path, time::Instant};
+use std::{
+    error::Error,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use lode_domain::{
     compare::Experts,
@@ -60,8 +64,10 @@ fn write(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
         commits.push(committing.elapsed());
         made.push(started.elapsed());
     }
-    summary("stage and commit a concept", made);
-    summary("of that the commit", commits);
+    for (what, taken) in [("stage and commit a concept", made), ("of that the commit", commits)] {
+        let [p50, p99] = quantiles(taken);
+        println!("{what}: p50 {p50:.2?}, p99 {p99:.2?}");
+    }
     let size = index.size_on_disk()?;
     let raw = u64::from(concepts) * u64::from(units) * 20;
     println!(
@@ -80,29 +86,27 @@ fn ask(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
     index.catch_up()?;
     println!("derived copies: {:.2?} until they are complete", started.elapsed());
     println!("on disk: {:.2} GiB", index.size_on_disk()? as f64 / f64::from(1 << 30));
-    let mut state = 1u64;
-    let mut random = move |below: u32| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 33) as u32 % below
-    };
     let space = model(units)?.unit_space()?;
     let best = TopQuery { top: 50, layers: None, min_ap: None, bottom: false };
     let in_layer = TopQuery { layers: Some("*.mlp.*".into()), ..best.clone() };
     let bottom = TopQuery { bottom: true, ..best.clone() };
     let (few, many) = (Experts::Top(50), Experts::Top(500));
-    println!("| question | first | p50 | p99 |\n|---|---|---|---|");
-    times("`units show`", 1000, || Ok(index.unit_everywhere(MODEL, Recipe::default(), UnitId(random(units)))?))?;
-    times("`units top`", 1000, || Ok(index.top(&key(random(concepts)), &space, &best)?))?;
-    times("`units top --layer '*.mlp.*'`", 300, || Ok(index.top(&key(random(concepts)), &space, &in_layer)?))?;
-    times("`units top --bottom`", 300, || Ok(index.top(&key(random(concepts)), &space, &bottom)?))?;
-    times("`overlap`", 1000, || Ok(index.overlap(&key(random(concepts)), &key(random(concepts)), few)?))?;
-    times("`overlap --top 500`", 300, || Ok(index.overlap(&key(random(concepts)), &key(random(concepts)), many)?))?;
-    times("`nearest`", 100, || Ok(index.nearest(&key(random(concepts)), few, 10)?))?;
-    times("`nearest --top 500`", 100, || Ok(index.nearest(&key(random(concepts)), many, 10)?))?;
-    times("`nearest --limit 2000`", 10, || Ok(index.nearest(&key(random(concepts)), few, 2000)?))?;
-    times("`nearest --min-ap 0.7`", 10, || Ok(index.nearest(&key(random(concepts)), Experts::MinAp(0.7), 10)?))?;
-    times("the column of AP", 100, || Ok(index.column(&key(random(concepts)), Column::Ap)?))?;
-    times("the list of concepts", 100, || Ok(index.concepts(MODEL)?))?;
+    println!("| question | first time: p50 | p99 | again: p50 | p99 |\n|---|---|---|---|---|");
+    let key = |random: &mut Random| key(random.below(concepts));
+    times("`units show`", 1000, |random| {
+        Ok(index.unit_everywhere(MODEL, Recipe::default(), UnitId(random.below(units)))?)
+    })?;
+    times("`units top`", 1000, |random| Ok(index.top(&key(random), &space, &best)?))?;
+    times("`units top --layer '*.mlp.*'`", 300, |random| Ok(index.top(&key(random), &space, &in_layer)?))?;
+    times("`units top --bottom`", 300, |random| Ok(index.top(&key(random), &space, &bottom)?))?;
+    times("`overlap`", 1000, |random| Ok(index.overlap(&key(random), &key(random), few)?))?;
+    times("`overlap --top 500`", 300, |random| Ok(index.overlap(&key(random), &key(random), many)?))?;
+    times("`nearest`", 100, |random| Ok(index.nearest(&key(random), few, 10)?))?;
+    times("`nearest --top 500`", 100, |random| Ok(index.nearest(&key(random), many, 10)?))?;
+    times("`nearest --limit 2000`", 10, |random| Ok(index.nearest(&key(random), few, 2000)?))?;
+    times("`nearest --min-ap 0.7`", 10, |random| Ok(index.nearest(&key(random), Experts::MinAp(0.7), 10)?))?;
+    times("the column of AP", 100, |random| Ok(index.column(&key(random), Column::Ap)?))?;
+    times("the list of concepts", 100, |_| Ok(index.concepts(MODEL)?))?;
     println!("peak memory: {}", peak_memory()?);
     Ok(())
 }
@@ -114,20 +118,38 @@ fn peak_memory() -> Result<String, Box<dyn Error>> {
     Ok(line.ok_or("the system does not say")?.trim().to_owned())
 }
 
-fn times<T>(what: &str, count: u32, mut run: impl FnMut() -> Result<T, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
-    let mut taken = Vec::new();
-    for _ in 0..count {
-        let started = Instant::now();
-        run()?;
-        taken.push(started.elapsed());
+/// A seeded sequence of numbers.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u32) -> u32 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as u32 % end
     }
-    summary(what, taken);
+}
+
+/// Asks `count` questions, then the same again.
+fn times<T>(
+    what: &str,
+    count: u32,
+    mut ask: impl FnMut(&mut Random) -> Result<T, Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut cells = Vec::new();
+    for _ in 0..2 {
+        let (mut random, mut taken) = (Random(1), Vec::new());
+        for _ in 0..count {
+            let started = Instant::now();
+            ask(&mut random)?;
+            taken.push(started.elapsed());
+        }
+        cells.extend(quantiles(taken).map(|time| format!("{time:.2?}")));
+    }
+    println!("| {what} | {} |", cells.join(" | "));
     Ok(())
 }
 
-fn summary(what: &str, mut taken: Vec<std::time::Duration>) {
-    let first = taken[0];
+/// The median and the 99th percentile.
+fn quantiles(mut taken: Vec<Duration>) -> [Duration; 2] {
     taken.sort();
-    let at = |share: f64| taken[((taken.len() as f64 * share) as usize).min(taken.len() - 1)];
-    println!("| {what} | {first:.2?} | {:.2?} | {:.2?} |", at(0.5), at(0.99));
+    [0.5, 0.99].map(|share| taken[((taken.len() as f64 * share) as usize).min(taken.len() - 1)])
 }
