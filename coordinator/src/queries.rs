@@ -2,7 +2,7 @@
 
 use lode_domain::{
     cluster::ModelStatus,
-    compare::{Experts, LayerShare, layer_shares, overlap},
+    compare::{Experts, LayerShare, layer_shares},
     concept::ConceptId,
     expertise::{Column, ExpertiseBlock, Recipe, UnitExpertise},
     id::ModelName,
@@ -14,7 +14,7 @@ use lode_domain::{
     record::{ConceptKey, ModelRecord},
     unit::{UnitId, UnitName, UnitSpace},
 };
-use lode_index::{Index, IndexError};
+use lode_index::{Index, IndexError, QueryError};
 use lode_proto::Fault;
 
 use crate::{fault::of_index, registry::Registry};
@@ -33,8 +33,17 @@ fn space(model: &ModelRecord) -> Result<UnitSpace, Fault> {
     model.unit_space().map_err(Fault::internal)
 }
 
-fn row(index: &Index, key: &ConceptKey, space: &UnitSpace, unit: UnitId) -> Result<UnitRow, Fault> {
-    Ok(UnitRow { unit, name: space.name(unit), expertise: index.unit(key, unit).map_err(of_index)? })
+/// What a question that cannot be answered is to who asked.
+fn of_query(error: QueryError) -> Fault {
+    match error {
+        QueryError::Index(error) => of_index(error),
+        QueryError::K(bad) => Fault::invalid(bad),
+        QueryError::Glob(bad) => Fault::invalid(bad),
+    }
+}
+
+fn row(space: &UnitSpace, unit: UnitId, expertise: UnitExpertise) -> UnitRow {
+    UnitRow { unit, name: space.name(unit), expertise }
 }
 
 /// Models of the index, with their concepts and workers.
@@ -58,9 +67,8 @@ pub(crate) fn concepts(index: &Index, model: &ModelName) -> Result<Vec<IndexedCo
 pub(crate) fn top(index: &Index, of: &ConceptRef, query: &TopQuery) -> Result<TopUnits, Fault> {
     let (model, key) = subject(index, of)?;
     let space = space(&model)?;
-    let ap = index.column(&key, Column::Ap).map_err(of_index)?;
-    let (units, matching) = query.select(&space, &ap).map_err(Fault::invalid)?;
-    let rows = units.into_iter().map(|unit| row(index, &key, &space, unit)).collect::<Result<_, _>>()?;
+    let (units, matching) = index.top(&key, &space, query).map_err(of_query)?;
+    let rows = units.into_iter().map(|(unit, expertise)| row(&space, unit, expertise)).collect();
     Ok(TopUnits { rows, matching })
 }
 
@@ -100,42 +108,22 @@ pub(crate) fn overlap_of(
     let (model, first_key) = subject(index, first)?;
     let second_key = ConceptKey { concept: second.clone(), ..first_key.clone() };
     let space = space(&model)?;
-    let ap = |key| index.column(key, Column::Ap).map_err(of_index);
-    let found = overlap(&ap(&first_key)?, &ap(&second_key)?, experts).map_err(Fault::invalid)?;
-    let pair = |&unit| Ok((row(index, &first_key, &space, unit)?, row(index, &second_key, &space, unit)?));
+    let (found, expertise) = index.overlap(&first_key, &second_key, experts).map_err(of_query)?;
+    let pair =
+        |(&unit, (a, b)): (&UnitId, (UnitExpertise, UnitExpertise))| (row(&space, unit, a), row(&space, unit, b));
     Ok(OverlapAnswer {
         first_experts: found.first,
         second_experts: found.second,
         jaccard: found.jaccard,
         correlation: found.correlation,
-        shared: found.shared.iter().map(pair).collect::<Result<_, Fault>>()?,
+        shared: found.shared.iter().zip(expertise).map(pair).collect(),
     })
 }
 
 /// The concepts that share most experts with one, most first; ties by correlation.
 pub(crate) fn nearest(index: &Index, of: &ConceptRef, experts: Experts, limit: u32) -> Result<Vec<Neighbour>, Fault> {
-    let (model, key) = subject(index, of)?;
-    let own = index.column(&key, Column::Ap).map_err(of_index)?;
-    let mut neighbours = Vec::new();
-    for (other, _) in index.concepts(model.hash).map_err(of_index)? {
-        if other.recipe != key.recipe || other.concept == key.concept {
-            continue;
-        }
-        let ap = index.column(&other, Column::Ap).map_err(of_index)?;
-        let found = overlap(&own, &ap, experts).map_err(Fault::invalid)?;
-        neighbours.push(Neighbour {
-            concept: other.concept,
-            shared: found.shared.len() as u32,
-            jaccard: found.jaccard,
-            correlation: found.correlation,
-        });
-    }
-    neighbours.sort_by(|a, b| {
-        let nearer = b.jaccard.total_cmp(&a.jaccard).then(b.correlation.total_cmp(&a.correlation));
-        nearer.then_with(|| a.concept.cmp(&b.concept))
-    });
-    neighbours.truncate(limit as usize);
-    Ok(neighbours)
+    let (_, key) = subject(index, of)?;
+    index.nearest(&key, experts, limit).map_err(of_query)
 }
 
 /// An export: its header, and its blocks one after the other.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     IndexError, Staging,
     codec::{Damage, unseal},
+    derived::{Thread, Unreadable, catch_up},
     error::UnknownConcept,
     key,
     store::{Entry, Store, parse},
@@ -22,6 +23,8 @@ use crate::{
 #[derive(Clone)]
 pub struct Index {
     pub(crate) store: Arc<Store>,
+    /// Last, for its thread keeps the store open.
+    _thread: Arc<Thread>,
 }
 
 /// What stands under a model's hash: the record but for the hash itself.
@@ -41,7 +44,21 @@ impl Index {
     /// [`IndexError::Permission`], [`IndexError::Locked`], [`IndexError::Foreign`], [`IndexError::Format`],
     /// [`IndexError::Lost`], [`IndexError::Corrupt`], or the store's.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        Ok(Self { store: Arc::new(Store::open(dir)?) })
+        Self::over(Store::open(dir)?)
+    }
+
+    pub(crate) fn over(store: Store) -> Result<Self, IndexError> {
+        let store = Arc::new(store);
+        let thread = Arc::new(Thread::start(store.clone())?);
+        Ok(Self { store, _thread: thread })
+    }
+
+    /// Returns when all derived copies are written that would be written in time by themselves.
+    ///
+    /// # Errors
+    /// If one cannot be written; questions are answered without it, slower.
+    pub fn catch_up(&self) -> Result<(), IndexError> {
+        catch_up(&self.store, &mut Unreadable::new())
     }
 
     /// Makes a model known under its name and hash. The latest record of a name or a hash counts; several names may share a hash.
@@ -137,12 +154,15 @@ impl Index {
     /// If the store fails.
     pub fn remove(&self, key: &ConceptKey) -> Result<bool, IndexError> {
         let bytes = key::concept(key);
-        let Some(removed) = self.store.concepts.remove(&self.store.path, &bytes)? else { return Ok(false) };
+        let removed = self.store.concepts.remove(&self.store.path, &bytes);
+        self.store.listings.changed();
+        let Some(removed) = removed? else { return Ok(false) };
         self.store.acknowledge()?;
         // A damaged entry does not say where its blocks are: the next opening finds them.
         if let Ok(entry) = unseal(&bytes, &removed).and_then(parse::<Entry>) {
             self.store.remove_blocks(entry.slot, entry.header.units)?;
         }
+        self.store.derived.tell(|signal| signal.work = true);
         Ok(true)
     }
 

@@ -12,7 +12,7 @@ use crate::{
     Index, IndexError,
     codec::bytes_to_floats,
     key::BlockKey,
-    store::{BLOCK_UNITS, Entry},
+    store::{BLOCK_UNITS, Entry, Store},
 };
 
 impl Index {
@@ -24,7 +24,7 @@ impl Index {
         self.reading(key, self.entry(key)?, |entry| {
             let mut values = Vec::with_capacity(entry.header.units as usize);
             for block in 0..entry.header.units.div_ceil(BLOCK_UNITS) {
-                self.read_block(key, entry, column, block, &mut values)?;
+                self.store.read_block(key, entry, (column, block), &mut values)?;
             }
             Ok(values)
         })
@@ -35,7 +35,7 @@ impl Index {
     /// # Errors
     /// [`IndexError::UnknownConcept`], [`IndexError::UnknownUnit`], [`IndexError::Corrupt`], or the store's.
     pub fn unit(&self, key: &ConceptKey, unit: UnitId) -> Result<UnitExpertise, IndexError> {
-        self.reading(key, self.entry(key)?, |entry| self.read_unit(key, entry, unit))
+        self.reading(key, self.entry(key)?, |entry| self.store.read_unit(key, entry, unit))
     }
 
     /// The expertise of one unit in every concept that is indexed for the model under the recipe, by concept.
@@ -48,14 +48,19 @@ impl Index {
         recipe: Recipe,
         unit: UnitId,
     ) -> Result<Vec<(ConceptId, UnitExpertise)>, IndexError> {
-        let mut found = Vec::new();
-        for item in self.store.entries(model) {
-            let (key, entry) = item?;
-            if key.recipe != recipe {
+        let places = self.store.derived.places();
+        let listing = self.store.listing(model)?;
+        let listed = listing.iter().filter(|(key, _)| key.recipe == recipe);
+        let listed: Vec<_> = listed.map(|(key, entry)| (key, entry, places.find(entry))).collect();
+        let rows = self.store.derived.rows(unit, listed.iter().filter_map(|(_, _, member)| member.as_ref()));
+        let mut found = Vec::with_capacity(listed.len());
+        for (key, entry, member) in listed {
+            if let Some(expertise) = member.and_then(|member| rows.of(&member)) {
+                found.push((key.concept.clone(), expertise));
                 continue;
             }
-            match self.reading(&key, entry, |entry| self.read_unit(&key, entry, unit)) {
-                Ok(expertise) => found.push((key.concept, expertise)),
+            match self.reading(key, entry.clone(), |entry| self.store.read_unit(key, entry, unit)) {
+                Ok(expertise) => found.push((key.concept.clone(), expertise)),
                 // Removed since the listing.
                 Err(IndexError::UnknownConcept(_)) => {}
                 Err(error) => return Err(error),
@@ -65,7 +70,7 @@ impl Index {
     }
 
     /// Reads through an entry; if that fails because the concept was replaced meanwhile, reads what replaced it.
-    fn reading<T>(
+    pub(crate) fn reading<T>(
         &self,
         key: &ConceptKey,
         mut entry: Entry,
@@ -83,8 +88,11 @@ impl Index {
             entry = now;
         }
     }
+}
 
-    fn read_unit(&self, key: &ConceptKey, entry: &Entry, unit: UnitId) -> Result<UnitExpertise, IndexError> {
+impl Store {
+    /// The expertise of one unit, from the blocks that an entry names.
+    pub(crate) fn read_unit(&self, key: &ConceptKey, entry: &Entry, unit: UnitId) -> Result<UnitExpertise, IndexError> {
         let units = entry.header.units;
         if unit.0 >= units {
             return Err(IndexError::UnknownUnit { unit, units });
@@ -93,22 +101,21 @@ impl Index {
         let mut columns: [Vec<f32>; 5] = std::array::from_fn(|_| Vec::new());
         for (column, values) in Column::ALL.iter().zip(&mut columns) {
             let mut whole = Vec::with_capacity(BLOCK_UNITS as usize);
-            self.read_block(key, entry, *column, block, &mut whole)?;
+            self.read_block(key, entry, (*column, block), &mut whole)?;
             values.push(whole[place]);
         }
         Ok(ExpertiseBlock::from_columns(unit.0, columns).map(|block| block.unit(0)).unwrap_or_default())
     }
 
-    /// Appends the values of one block.
-    fn read_block(
+    /// Appends the values of one block: a column and a number.
+    pub(crate) fn read_block(
         &self,
         key: &ConceptKey,
         entry: &Entry,
-        column: Column,
-        block: u32,
+        (column, block): (Column, u32),
         into: &mut Vec<f32>,
     ) -> Result<(), IndexError> {
-        let blocks = &self.store.blocks;
+        let blocks = &self.blocks;
         // Damage is told by the concept's name, which a block's own key does not have.
         let damaged = |why: String| IndexError::Corrupt {
             tree: blocks.name,
@@ -117,7 +124,7 @@ impl Index {
             remedy: blocks.remedy,
         };
         let bytes = BlockKey { slot: entry.slot, column, block }.bytes();
-        let payload = match blocks.get(&self.store.path, &bytes) {
+        let payload = match blocks.get(&self.path, &bytes) {
             Err(IndexError::Corrupt { why, .. }) => return Err(damaged(why)),
             payload => payload?.ok_or_else(|| damaged("it is not there".to_owned()))?,
         };

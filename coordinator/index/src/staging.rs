@@ -80,15 +80,23 @@ impl Staging {
             let (concept, units) = (self.key.concept.clone(), self.units);
             return Err(IndexError::Incomplete { concept, missing, units, first });
         }
-        let entry = Entry { slot: self.slot, header: ConceptHeader { units: self.units, ..header.clone() } };
+        let entry = Entry {
+            slot: self.slot,
+            stamp: rand::random::<u64>().max(1),
+            header: ConceptHeader { units: self.units, ..header.clone() },
+        };
         let key = key::concept(&self.key);
         let payload = serde_json::to_vec(&entry)
             .map_err(|error| self.store.concepts.damaged(&key, &Damage::Content(error.to_string())))?;
 
         self.store.flush()?;
         self.state = State::Committed;
-        let replaced = self.store.concepts.put(&self.store.path, &key, &payload)?;
+        let replaced = self.store.concepts.put(&self.store.path, &key, &payload);
+        self.store.listings.changed();
+        let replaced = replaced?;
         self.store.acknowledge()?;
+
+        self.store.derived.tell(|signal| signal.work = true);
 
         // The concept is safe; what it replaced is garbage, and a failure to remove garbage is no failure of the commit.
         let replaced = replaced.and_then(|value| unseal(&key, &value).and_then(parse::<Entry>).ok());

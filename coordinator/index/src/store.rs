@@ -19,8 +19,10 @@ use serde::{Deserialize, Serialize};
 use crate::{
     IndexError,
     codec::{Damage, unseal},
+    derived::Derived,
     key::{self, BlockKey},
     ledger::Ledger,
+    listing::Listings,
     open::{self, refused},
     shelf::{Shelf, failed},
 };
@@ -48,6 +50,10 @@ const REGISTER_AGAIN: &str = "register the model again: start a worker with it";
 pub(crate) struct Entry {
     /// The staging whose blocks hold the concept.
     pub slot: u64,
+    /// Drawn for each staging. A slot's number may come back after a restart, the two together never do: what is derived from
+    /// blocks names both. 0, from before there were stamps, stands for no stamp.
+    #[serde(default)]
+    pub stamp: u64,
     /// What users see.
     pub header: ConceptHeader,
 }
@@ -58,6 +64,9 @@ pub(crate) struct Store {
     pub names: Shelf,
     pub concepts: Shelf,
     pub blocks: Shelf,
+    /// Copies that answer questions faster.
+    pub derived: Derived,
+    pub listings: Listings,
     database: sled::Db,
     /// sled's log by a handle of our own: sled hands its writes to the disk but never asks for the file's metadata, so a
     /// log that grew would be lost with the power.
@@ -83,6 +92,8 @@ impl Store {
             blocks: shelf("blocks", describe_block, MINE_AGAIN)?,
             log: File::open(path.join("db")).map_err(|error| refused(path, "opening the log", error))?,
             ledger: Ledger::open(path, changes(path, &database)?)?,
+            derived: Derived::open(path)?,
+            listings: Listings::default(),
             database,
             next_slot: AtomicU64::new(0),
             claimed: AtomicU64::new(0),
@@ -110,7 +121,8 @@ impl Store {
     }
 
     pub fn size_on_disk(&self) -> Result<u64, IndexError> {
-        self.database.size_on_disk().map_err(|error| failed(&self.path, "measuring", error))
+        let database = self.database.size_on_disk().map_err(|error| failed(&self.path, "measuring", error))?;
+        Ok(database + self.derived.size_on_disk())
     }
 
     /// The entry of a concept, `None` if it is not indexed.
@@ -158,6 +170,13 @@ impl Store {
         }
         self.release(size);
         Err(IndexError::NoSpace { path: self.path.clone(), concept: concept.clone(), needed, free })
+    }
+
+    /// Whether the disk has room for something that can be done without, beside all that stagings have a claim to.
+    pub fn has_room(&self, size: u64) -> Result<bool, IndexError> {
+        let available =
+            fs4::available_space(&self.path).map_err(|error| refused(&self.path, "asking for free space", error))?;
+        Ok(size + SPACE_MARGIN <= available.saturating_sub(self.claimed.load(Ordering::Relaxed)))
     }
 
     pub fn release(&self, size: u64) {

@@ -31,6 +31,47 @@ impl Experts {
             },
         }
     }
+
+    /// How many of a concept's best units are its experts, where those are enough to know: `leading` are the first of the
+    /// model's `units` units by falling AP, ties in unit order, and the experts are the first of them. `None` if there may be
+    /// more experts than `leading` holds.
+    ///
+    /// # Errors
+    /// If k is 0 or above the number of units.
+    pub fn leading(self, leading: &[(UnitId, f32)], units: u32) -> Result<Option<usize>, BadK> {
+        let all = leading.len() == units as usize;
+        match self {
+            Self::Top(k) if k == 0 || k > units => Err(BadK { k, units }),
+            Self::Top(k) => Ok(Some(k as usize).filter(|&k| k <= leading.len())),
+            Self::MinAp(least) => {
+                let count = leading.iter().take_while(|&&(_, ap)| ap >= least).count();
+                Ok(Some(count).filter(|&count| all || count < leading.len()))
+            }
+        }
+    }
+}
+
+impl Experts {
+    /// How many experts a concept has, and how many of them `others` holds, one bit a unit in words of 64; `ap` is `[unit]`.
+    ///
+    /// # Errors
+    /// If k is 0 or above the number of units.
+    pub fn count(self, ap: &[f32], others: &[u64]) -> Result<(usize, usize), BadK> {
+        let Self::MinAp(least) = self else {
+            let units = self.of(ap)?;
+            return Ok((units.len(), units.iter().filter(|unit| holds(others, **unit)).count()));
+        };
+        let words = ap.chunks(64).zip(others);
+        Ok(words.fold((0, 0), |(own, shared), (ap, others)| {
+            let word = ap.iter().rev().fold(0u64, |word, &ap| word << 1 | u64::from(ap >= least));
+            (own + word.count_ones() as usize, shared + (word & others).count_ones() as usize)
+        }))
+    }
+}
+
+/// Whether a set of units, one bit a unit in words of 64, holds one.
+pub fn holds(units: &[u64], unit: UnitId) -> bool {
+    units.get(unit.index() / 64).is_some_and(|word| word >> (unit.0 % 64) & 1 == 1)
 }
 
 /// How two concepts' experts overlap.
@@ -54,27 +95,55 @@ pub struct Overlap {
 /// If a top k is 0 or above the number of units.
 pub fn overlap(first: &[f32], second: &[f32], experts: Experts) -> Result<Overlap, BadK> {
     let (a, b) = (experts.of(first)?, experts.of(second)?);
-    let in_second: FxHashSet<UnitId> = b.iter().copied().collect();
-    let shared: Vec<UnitId> = a.iter().copied().filter(|unit| in_second.contains(unit)).collect();
-    let union = a.len() + b.len() - shared.len();
-    let jaccard = if union == 0 { 0.0 } else { shared.len() as f64 / union as f64 };
-    let (first_count, second_count) = (a.len() as u32, b.len() as u32);
-    Ok(Overlap { first: first_count, second: second_count, shared, jaccard, correlation: correlation(first, second) })
+    let (x, y) = (Moments::of(first), Moments::of(second));
+    Ok(Overlap::of(&a, &b, correlation((first, &x), (second, &y))))
 }
 
-/// Pearson correlation; 0 where one side does not vary.
-fn correlation(x: &[f32], y: &[f32]) -> f64 {
-    let n = x.len() as f64;
-    let mean = |v: &[f32]| v.iter().map(|&a| f64::from(a)).sum::<f64>() / n;
-    let (mean_x, mean_y) = (mean(x), mean(y));
-    let (mut xy, mut xx, mut yy) = (0.0, 0.0, 0.0);
-    for (&a, &b) in x.iter().zip(y) {
-        let (dx, dy) = (f64::from(a) - mean_x, f64::from(b) - mean_y);
-        xy += dx * dy;
-        xx += dx * dx;
-        yy += dy * dy;
+impl Overlap {
+    /// From the experts of both, by falling AP, and the correlation.
+    pub fn of(first: &[UnitId], second: &[UnitId], correlation: f64) -> Self {
+        let in_second: FxHashSet<UnitId> = second.iter().copied().collect();
+        let shared: Vec<UnitId> = first.iter().copied().filter(|unit| in_second.contains(unit)).collect();
+        let jaccard = jaccard(first.len(), second.len(), shared.len());
+        Self { first: first.len() as u32, second: second.len() as u32, shared, jaccard, correlation }
     }
-    if xx == 0.0 || yy == 0.0 { 0.0 } else { xy / (xx * yy).sqrt() }
+}
+
+/// |A ∩ B| / |A ∪ B|, by |A|, |B| and |A ∩ B|; 0 if there are none.
+pub fn jaccard(first: usize, second: usize, shared: usize) -> f64 {
+    let union = first + second - shared;
+    if union == 0 { 0.0 } else { shared as f64 / union as f64 }
+}
+
+/// What one side brings to a correlation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Moments {
+    /// The mean.
+    pub mean: f64,
+    /// Sum of squared deviations from the mean.
+    pub squares: f64,
+}
+
+impl Moments {
+    /// Of AP, `[unit]`. The sums run in unit order, so equal values give equal bits.
+    pub fn of(ap: &[f32]) -> Self {
+        let mean = ap.iter().map(|&a| f64::from(a)).sum::<f64>() / ap.len() as f64;
+        let squares = ap.iter().fold(0.0, |sum, &a| {
+            let deviation = f64::from(a) - mean;
+            sum + deviation * deviation
+        });
+        Self { mean, squares }
+    }
+}
+
+/// Pearson correlation of two concepts' AP, `[unit]` each with its moments; 0 where one side does not vary.
+pub fn correlation((x, of_x): (&[f32], &Moments), (y, of_y): (&[f32], &Moments)) -> f64 {
+    if of_x.squares == 0.0 || of_y.squares == 0.0 {
+        return 0.0;
+    }
+    let product = |(&a, &b): (&f32, &f32)| (f64::from(a) - of_x.mean) * (f64::from(b) - of_y.mean);
+    let xy = x.iter().zip(y).map(product).fold(0.0, |sum, product| sum + product);
+    xy / (of_x.squares * of_y.squares).sqrt()
 }
 
 /// One layer's share of a concept's experts.
@@ -124,6 +193,20 @@ mod tests {
         let none = overlap(&a, &b, Experts::MinAp(0.95)).unwrap();
         assert_eq!((none.first, none.second, none.jaccard), (0, 0, 0.0));
         assert!(overlap(&a, &b, Experts::Top(5)).is_err());
+    }
+
+    #[test]
+    fn experts_are_counted_without_ranking() {
+        let ap: Vec<f32> = (0..200).map(|unit| (unit * 37 % 101) as f32 / 100.0).collect();
+        let others: Vec<u64> = (0..4).map(|word| 0x9E37_79B9_7F4A_7C15u64.rotate_left(word)).collect();
+        for experts in
+            [Experts::Top(1), Experts::Top(77), Experts::MinAp(0.4), Experts::MinAp(2.0), Experts::MinAp(-1.0)]
+        {
+            let units = experts.of(&ap).unwrap();
+            let shared = units.iter().filter(|unit| others[unit.index() / 64] >> (unit.0 % 64) & 1 == 1).count();
+            assert_eq!(experts.count(&ap, &others).unwrap(), (units.len(), shared), "{experts:?}");
+        }
+        assert!(Experts::Top(201).count(&ap, &others).is_err());
     }
 
     #[test]

@@ -25,6 +25,7 @@ pub mod sampling;
 pub mod score;
 pub mod selection;
 pub mod sentence;
+pub mod sketch;
 pub mod summary;
 pub mod unit;
 mod words;

@@ -3,10 +3,12 @@
 use globset::Glob;
 
 use crate::{
+    compare::Experts,
     concept::ConceptId,
     event::JobSpec,
     expertise::{Recipe, UnitExpertise},
     id::ModelName,
+    ranking::{falling, first_k, rising},
     record::{ConceptHeader, ModelRecord},
     unit::{UnitId, UnitName, UnitSpace},
 };
@@ -69,19 +71,29 @@ impl TopQuery {
                 Err(source) => return Err(BadGlob { glob: glob.clone(), source }),
             },
         };
-        let mut units: Vec<UnitId> = (0..space.layers().len())
+        let mut matching = 0;
+        let fitting = (0..space.layers().len())
             .filter(|&layer| matcher.as_ref().is_none_or(|m| m.is_match(space.layers()[layer].name.as_str())))
             .flat_map(|layer| space.range(layer))
             .filter(|&unit| self.min_ap.is_none_or(|least| ap[unit] >= least))
-            .map(|unit| UnitId(unit as u32))
-            .collect();
-        let matching = units.len() as u32;
-        units.sort_unstable_by(|a, b| {
-            let falling = ap[b.index()].total_cmp(&ap[a.index()]);
-            if self.bottom { falling.reverse().then(a.cmp(b)) } else { falling.then(a.cmp(b)) }
-        });
-        units.truncate(self.top as usize);
+            .inspect(|_| matching += 1);
+        let number = if self.bottom { rising } else { falling };
+        let units = first_k(fitting.map(|unit| number(ap[unit], UnitId(unit as u32))), self.top as usize);
         Ok((units, matching))
+    }
+
+    /// What [`Self::select`] finds, where a concept's best units are enough to know it: `leading` are the first of the
+    /// model's `units` units by falling AP, ties in unit order.
+    pub fn select_leading(&self, leading: &[(UnitId, f32)], units: u32) -> Option<(Vec<UnitId>, u32)> {
+        if self.layers.is_some() || self.bottom {
+            return None;
+        }
+        let matching = match self.min_ap {
+            None => units,
+            Some(least) => Experts::MinAp(least).leading(leading, units).ok()?? as u32,
+        };
+        let wanted = self.top.min(matching) as usize;
+        Some((leading.get(..wanted)?.iter().map(|&(unit, _)| unit).collect(), matching))
     }
 }
 

@@ -26,25 +26,57 @@ pub fn ranked(ap: &[f32], k: u32, rank: Rank, seed: u64) -> Result<Vec<UnitId>, 
     if k == 0 || k as usize > ap.len() {
         return Err(BadK { k, units: ap.len() as u32 });
     }
-    let mut units: Vec<UnitId> = (0..ap.len() as u32).map(UnitId).collect();
-    let best_first = |a: &UnitId, b: &UnitId| ap[b.index()].total_cmp(&ap[a.index()]).then(a.cmp(b));
-    let worst_first = |a: &UnitId, b: &UnitId| ap[a.index()].total_cmp(&ap[b.index()]).then(a.cmp(b));
-    match rank {
-        Rank::Top => keep_first(&mut units, k, best_first),
-        Rank::Bottom => keep_first(&mut units, k, worst_first),
-        Rank::Random => keep_first(&mut units, k, |a, b| draw(seed, *a).cmp(&draw(seed, *b))),
-    }
-    Ok(units)
+    let k = k as usize;
+    let numbered = || ap.iter().zip(0..);
+    Ok(match rank {
+        Rank::Top => first_k(numbered().map(|(&ap, unit)| falling(ap, UnitId(unit))), k),
+        Rank::Bottom => first_k(numbered().map(|(&ap, unit)| rising(ap, UnitId(unit))), k),
+        Rank::Random => {
+            let mut units: Vec<UnitId> = (0..ap.len() as u32).map(UnitId).collect();
+            let order = |a: &UnitId, b: &UnitId| draw(seed, *a).cmp(&draw(seed, *b));
+            if k < units.len() {
+                units.select_nth_unstable_by(k, order);
+                units.truncate(k);
+            }
+            units.sort_unstable_by(order);
+            units
+        }
+    })
 }
 
-/// Sorts the first k by `order` and drops the rest, without sorting the rest.
-fn keep_first(units: &mut Vec<UnitId>, k: u32, order: impl Fn(&UnitId, &UnitId) -> std::cmp::Ordering) {
-    let k = k as usize;
-    if k < units.len() {
-        units.select_nth_unstable_by(k, &order);
-        units.truncate(k);
+/// A number for each unit that sorts as Q_k does: AP falling (in the order of [`f32::total_cmp`]), then by unit.
+pub(crate) fn falling(ap: f32, unit: UnitId) -> u64 {
+    u64::from(!ordered(ap)) << 32 | u64::from(unit.0)
+}
+
+/// A number for each unit that sorts by AP rising, then by unit.
+pub(crate) fn rising(ap: f32, unit: UnitId) -> u64 {
+    u64::from(ordered(ap)) << 32 | u64::from(unit.0)
+}
+
+/// A value's place in the order of [`f32::total_cmp`].
+fn ordered(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if value.is_sign_negative() { !bits } else { bits | 1 << 31 }
+}
+
+/// The units of the k smallest numbers, in order. It never holds more than 2k + 1,024 numbers.
+pub(crate) fn first_k(numbers: impl Iterator<Item = u64>, k: usize) -> Vec<UnitId> {
+    let room = 2 * k + 1024;
+    let (mut kept, mut worst) = (Vec::new(), u64::MAX);
+    for number in numbers.filter(|_| k > 0) {
+        if number >= worst {
+            continue;
+        }
+        kept.push(number);
+        if kept.len() == room {
+            worst = *kept.select_nth_unstable(k - 1).1;
+            kept.truncate(k);
+        }
     }
-    units.sort_unstable_by(order);
+    kept.sort_unstable();
+    kept.truncate(k);
+    kept.into_iter().map(|number| UnitId(number as u32)).collect()
 }
 
 /// A number for each unit that a seed shuffles: splitmix64 (Steele, Lea and Flood 2014), a bijection, so no two are equal.
@@ -77,6 +109,22 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn the_first_of_many_are_those_of_a_sort(
+            values in prop::collection::vec(any::<u32>().prop_map(f32::from_bits), 0..6_000),
+            k in 0usize..900,
+        ) {
+            let mut all: Vec<u32> = (0..values.len() as u32).collect();
+            all.sort_by(|&a, &b| values[b as usize].total_cmp(&values[a as usize]).then(a.cmp(&b)));
+            let numbers = values.iter().zip(0..).map(|(&value, unit)| falling(value, UnitId(unit)));
+            let first: Vec<u32> = first_k(numbers, k).iter().map(|unit| unit.0).collect();
+            prop_assert_eq!(&first[..], &all[..k.min(all.len())]);
+            all.sort_by(|&a, &b| values[a as usize].total_cmp(&values[b as usize]).then(a.cmp(&b)));
+            let numbers = values.iter().zip(0..).map(|(&value, unit)| rising(value, UnitId(unit)));
+            let first: Vec<u32> = first_k(numbers, k).iter().map(|unit| unit.0).collect();
+            prop_assert_eq!(&first[..], &all[..k.min(all.len())]);
+        }
+
         #[test]
         fn top_and_bottom_are_a_prefix_of_the_total_order(
             ap in prop::collection::vec((0u8..6).prop_map(|v| f32::from(v) / 5.0), 1..60),
