@@ -87,7 +87,8 @@ pub(crate) struct Global {
     /// Run the command on a cluster in this process instead.
     #[arg(long, global = true, help_heading = "Cluster")]
     pub(crate) embedded: bool,
-    /// Embedded: folder of the index; without it, results go away with the command.
+    /// Embedded: folder of the index, and of up to 4 GiB of responses that later jobs need not run again; without it, results
+    /// go away with the command.
     #[arg(long, global = true, value_name = "DIR", help_heading = "Cluster")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Embedded: number of workers [default: 1].
