@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use lode_coordinator::Coordinator;
+use lode_coordinator::{Coordinator, Limits};
 use lode_domain::{
     access::{Grant, Role, Secret, TokenTable},
     id::ModelName,
 };
 use lode_ops::{Front, FrontError};
-use lode_proto::{Credentials, Fault};
+use lode_proto::{Credentials, Fault, LineLimits};
 use lode_worker::{Model, Precision, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -31,6 +31,8 @@ pub struct Config {
     pub http: Option<SocketAddr>,
     /// Who may call it; without tokens, everyone may do everything.
     pub tokens: Option<Vec<Grant>>,
+    /// How much the coordinator takes on.
+    pub limits: Limits,
 }
 
 /// The workers of an embedded cluster: they share one loaded model.
@@ -127,7 +129,7 @@ impl Embedded {
         let tokens = tokens.map(|grants| TokenTable::new(&grants));
         let security = lode_coordinator::Security { tokens, tls: None };
         let data_dir = data_dir.unwrap_or_default();
-        let config = lode_coordinator::Config { data_dir, grpc: address, security };
+        let config = lode_coordinator::Config { data_dir, grpc: address, security, limits: config.limits };
         // Opening waits for a lock and reads the disk.
         let opened = tokio::task::spawn_blocking(move || Coordinator::open(&config)).await;
         let opened = opened.map_err(|error| EmbeddedError::Ended(error.to_string()))?;
@@ -207,6 +209,7 @@ impl Embedded {
                 precision: workers.precision,
                 vitals: Vitals::default(),
                 credentials: self.credentials.clone(),
+                lines: LineLimits::default(),
             };
             let (model, stop) = (workers.model.clone(), self.stop_workers.clone());
             self.workers.spawn(async move { Ok(lode_worker::run(config, model, listener, stop).await?) });

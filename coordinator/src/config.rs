@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf};
 
-use crate::Security;
+use crate::{Limits, Security};
 
 /// A coordinator's settings.
 #[derive(Clone, Debug)]
@@ -13,4 +13,6 @@ pub struct Config {
     pub grpc: SocketAddr,
     /// Who may call it.
     pub security: Security,
+    /// How much it takes on.
+    pub limits: Limits,
 }

@@ -15,7 +15,7 @@ use lode_domain::{
     job::Job,
     plan::plan,
 };
-use lode_proto::Fault;
+use lode_proto::{Fault, trace::carried};
 use tokio::{sync::mpsc, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -239,7 +239,7 @@ impl JobRun {
             let broken = broken.map(|fault| worker.fault(fault));
             Ended { worker, task, taken, broken }
         };
-        work.instrument(span)
+        carried(work.instrument(span))
     }
 
     /// Puts what a shard left undone back into the queue, or fails it.

@@ -11,6 +11,7 @@ mod http;
 mod intake;
 mod job;
 mod job_run;
+mod limits;
 mod metrics;
 mod queries;
 mod registry;
@@ -24,21 +25,29 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use lode_domain::cluster::ClusterStatus;
 use lode_index::{Index, IndexError};
 use lode_proto::{
-    Guard,
+    BadTls, Door, SMALL_MESSAGE,
     wire::{lode_server::LodeServer, registry_server::RegistryServer},
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
-pub use self::{config::Config, metrics::METRICS, security::Security};
+pub use self::{
+    config::Config,
+    limits::{LimitArgs, Limits},
+    metrics::METRICS,
+    security::Security,
+};
 use self::{http::Phase, job::Jobs, registry::Registry};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
+
+/// Bytes of a worker's registration at most: the layers of a large model are a few thousand bytes.
+const REGISTER_BYTES: usize = 1 << 20;
 
 /// How long streams may go on after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -50,7 +59,8 @@ pub struct Coordinator {
     jobs: Arc<Jobs>,
     /// A [`Phase`].
     phase: AtomicU8,
-    security: Security,
+    security: ArcSwap<Security>,
+    door: Door,
 }
 
 /// A coordinator that cannot run.
@@ -61,7 +71,7 @@ pub enum RunError {
     Index(#[from] IndexError),
     /// The certificate and its key, or the clients' authority, are not what they should be.
     #[error("the TLS certificates cannot be used")]
-    Certificates(#[source] tonic::transport::Error),
+    Certificates(#[source] BadTls),
     /// The gRPC server broke off.
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -79,7 +89,19 @@ impl Coordinator {
         let index = Index::open(&config.data_dir.join("index"))?;
         let phase = AtomicU8::new(Phase::Starting as u8);
         let (registry, jobs) = (Arc::new(Registry::default()), Arc::new(Jobs::default()));
-        Ok(Arc::new(Self { index, registry, jobs, phase, security: config.security.clone() }))
+        let security = ArcSwap::from_pointee(config.security.clone());
+        let door = Door::new(config.limits.lines, Some(config.limits.calls));
+        Ok(Arc::new(Self { index, registry, jobs, phase, security, door }))
+    }
+
+    /// Changes tokens and certificates while the coordinator runs. What is open stays open.
+    ///
+    /// # Errors
+    /// If the certificates cannot be used; then nothing changes.
+    pub fn secure(&self, security: Security) -> Result<(), BadTls> {
+        self.door.change(security.tokens.clone(), security.tls.as_ref())?;
+        self.security.store(Arc::new(security));
+        Ok(())
     }
 
     /// The cluster at this moment.
@@ -105,23 +127,23 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
+    let door = &coordinator.door;
+    coordinator.secure(Security::clone(&coordinator.security.load())).map_err(RunError::Certificates)?;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LodeServer<server::Front>>().await;
     let front = LodeServer::new(server::Front::new(coordinator.clone(), shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES);
-    let workers = RegistryServer::new(registry_server::Door::new(coordinator.clone()));
-    let mut server = tonic::transport::Server::builder();
-    if let Some(tls) = &coordinator.security.tls {
-        server = server.tls_config(tls.config()).map_err(RunError::Certificates)?;
-    }
-    let serve = server
+    let workers =
+        RegistryServer::new(registry_server::Door::new(coordinator.clone())).max_decoding_message_size(REGISTER_BYTES);
+    let serve = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .layer(Guard::new(coordinator.security.tokens.clone()))
-        .add_service(health_service)
+        .max_concurrent_streams(door.streams())
+        .layer(door.guard())
+        .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE))
         .add_service(front)
         .add_service(workers)
         .add_service(lode_proto::reflection()?)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(door.incoming(listener), shutdown.clone().cancelled_owned());
     let reaper = tokio::spawn(registry::reap(coordinator.registry.clone(), shutdown.clone()));
     coordinator.enter(Phase::Serving);
     let stopped = async {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use lode_coordinator::{Config, Coordinator, Security};
+use lode_coordinator::{Config, Coordinator, LimitArgs, Security};
 use lode_domain::access::{Exposure, Role, TokenTable, grants};
 use lode_proto::{Authority, Identity, ServerTls};
 use tokio::net::TcpListener;
@@ -23,6 +23,8 @@ use tokio_util::sync::CancellationToken;
   lode-coordinator --data-dir /var/lib/lode --grpc 10.0.0.1:7400 --token-file tokens
   lode-coordinator --data-dir /var/lib/lode --grpc 10.0.0.1:7400 --token-file tokens \\
                    --tls-cert server.pem --tls-key server.key --tls-client-ca ca.pem
+
+SIGHUP reads the token file and the certificates again; what is wrong with them is logged, and the old ones stay.
 
 Then start workers with  lode-worker --coordinator http://127.0.0.1:7400 --model NAME=PATH
 and mine with            lode --coordinator http://127.0.0.1:7400 mine --model NAME CONCEPTS"
@@ -51,6 +53,8 @@ struct Args {
     /// Allow an address that others reach though there are no tokens: everyone may do everything.
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl Args {
@@ -65,6 +69,10 @@ impl Args {
             None => None,
         };
         Ok(Security { tokens, tls })
+    }
+
+    fn reload(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
+        Ok(coordinator.secure(self.security()?)?)
     }
 }
 
@@ -81,13 +89,17 @@ fn read_tokens(path: &Path) -> anyhow::Result<TokenTable> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    args.operations.log_format.init();
+    // Its end is the end of the process: the last spans are sent then.
+    let _telemetry = args.operations.observe("lode-coordinator")?;
     // Up before the index is open: probes hear that the coordinator lives and is not ready.
     let front = args.operations.front(&[lode_coordinator::METRICS]).await?;
 
     let security = args.security()?;
     Exposure::of(security.tokens.is_some(), args.insecure).check(args.grpc)?;
-    let config = Config { data_dir: args.data_dir, grpc: args.grpc, security };
+    let limits = args.limits.limits();
+    // A connection takes a file; the index and the rest have theirs too.
+    lode_ops::allow_files(limits.lines.connections as u64 + 256);
+    let config = Config { data_dir: args.data_dir.clone(), grpc: args.grpc, security, limits };
     let coordinator = Coordinator::open(&config)?;
     if let Some(front) = &front {
         front.speak_for(coordinator.clone());
@@ -96,7 +108,11 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, data_dir = %config.data_dir.display(), "serving");
 
     let shutdown = CancellationToken::new();
-    tokio::spawn(lode_ops::stop_on_signal(shutdown.clone()));
+    let reloaded = coordinator.clone();
+    tokio::spawn(lode_ops::heed_signals(shutdown.clone(), move || match args.reload(&reloaded) {
+        Ok(()) => tracing::info!("tokens and certificates read again"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the old tokens and certificates stay"),
+    }));
     lode_coordinator::run(coordinator, listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())

@@ -14,6 +14,7 @@ use lode_index::Index;
 use lode_proto::{
     Fault,
     convert::{BadField, JobAssembly, query_experts, query_subject, top_query},
+    trace::carried,
     wire::{self, submit_job_request::Message},
 };
 use tokio_util::sync::CancellationToken;
@@ -80,7 +81,7 @@ impl wire::lode_server::Lode for Front {
         }
         let handle = self.coordinator.jobs.open(spec, job.concepts.len() as u32);
         tracing::info!(job = %handle.id, model = %handle.spec.model, concepts = job.concepts.len(), "job submitted");
-        tokio::spawn(job_run::run(self.coordinator.clone(), handle.clone(), job, model.hash));
+        tokio::spawn(carried(job_run::run(self.coordinator.clone(), handle.clone(), job, model.hash)));
         Ok(Response::new(wire::SubmitJobReply { job: handle.id.0 }))
     }
 

@@ -5,6 +5,7 @@ mod data;
 mod http;
 mod hub;
 mod process;
+mod raw;
 
 pub use self::{
     cluster::{Cluster, Flags, lode},
@@ -12,4 +13,5 @@ pub use self::{
     http::{Answer, Front},
     hub::Hub,
     process::{Output, Program, binary},
+    raw::{Ended, Raw, message},
 };

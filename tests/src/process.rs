@@ -150,9 +150,21 @@ impl Program {
     /// # Panics
     /// If `kill` is not to be had.
     pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// SIGHUP: read your files again.
+    ///
+    /// # Panics
+    /// If `kill` is not to be had.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
-        assert!(status.success(), "SIGTERM to {}", self.name);
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there");
+        assert!(status.success(), "SIG{name} to {}", self.name);
     }
 }
 

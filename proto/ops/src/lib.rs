@@ -4,16 +4,21 @@
 //! [`Metric`]s says what there is to count.
 
 mod args;
+mod connection;
+mod files;
 mod http;
 mod log;
 mod metric;
+mod otlp;
 mod signal;
 
 pub use self::{
     args::OpsArgs,
+    files::allow_files,
     http::{Front, FrontError, Subject},
     log::LogFormat,
     metric::{Kind, Metric},
-    signal::{stop_on_signal, stopped, terminated},
+    otlp::{BadOtlp, Telemetry},
+    signal::{heed_signals, stop_on_signal, stopped, terminated},
 };
 pub use metrics::Unit;
