@@ -43,6 +43,8 @@ mod codec;
 #[cfg(test)]
 mod damage;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod key;
 mod ledger;
