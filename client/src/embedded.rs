@@ -2,13 +2,13 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use lode_coordinator::{Coordinator, Timing};
+use lode_coordinator::{Coordinator, Limits, Timing};
 use lode_domain::{
     access::{Grant, Role, Secret, TokenTable},
     id::ModelName,
 };
 use lode_ops::{Front, FrontError};
-use lode_proto::{Credentials, Fault};
+use lode_proto::{Credentials, Fault, LineLimits};
 use lode_worker::{CacheConfig, Model, Precision, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
@@ -33,6 +33,8 @@ pub struct Config {
     pub tokens: Option<Vec<Grant>>,
     /// Whether jobs that were interrupted go on: for a cluster that stays, not for one that lives as long as a command.
     pub resume: bool,
+    /// How much the coordinator takes on.
+    pub limits: Limits,
 }
 
 /// How long a job of an embedded cluster waits for a worker: its workers are in this process and do not come back.
@@ -143,7 +145,8 @@ impl Embedded {
         let resume = config.resume;
         // A temporary cluster has no later jobs.
         let cache_dir = scratch.is_none().then(|| data_dir.join("responses"));
-        let config = lode_coordinator::Config { data_dir, grpc: address, security, timing, resume };
+        let limits = config.limits;
+        let config = lode_coordinator::Config { data_dir, grpc: address, security, timing, resume, limits };
         // Opening waits for a lock and reads the disk.
         let opened = tokio::task::spawn_blocking(move || Coordinator::open(&config)).await;
         let opened = opened.map_err(|error| EmbeddedError::Ended(error.to_string()))??;
@@ -227,6 +230,7 @@ impl Embedded {
                 precision: workers.precision,
                 vitals: Vitals::default(),
                 credentials: self.credentials.clone(),
+                lines: LineLimits::default(),
             };
             let (model, stop) = (workers.model.clone(), self.stop_workers.clone());
             self.workers.spawn(async move { Ok(lode_worker::run(config, model, listener, stop).await?) });

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use crate::Security;
+use crate::{Limits, Security};
 
 /// A coordinator's settings.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Config {
     pub timing: Timing,
     /// Whether jobs that were interrupted go on; if not, they have failed.
     pub resume: bool,
+    /// How much it takes on.
+    pub limits: Limits,
 }
 
 /// How long the coordinator waits for what.

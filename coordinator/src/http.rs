@@ -35,6 +35,7 @@ impl Subject for Coordinator {
     }
 
     fn refresh(&self) {
+        metrics::CONNECTIONS.set(self.door.connections() as u64);
         metrics::WORKERS.set(self.registry.list().len() as u64);
         let running = self.jobs.list().iter().filter(|job| job.state == JobState::Running).count();
         metrics::JOBS_RUNNING.set(running as u64);

@@ -15,6 +15,7 @@ mod intake;
 mod job;
 mod job_run;
 mod journal;
+mod limits;
 mod merge;
 mod metrics;
 mod planning;
@@ -35,22 +36,23 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use lode_domain::{
     cluster::ClusterStatus,
     event::{JobEvent, JobState},
 };
 use lode_index::{Index, IndexError};
 use lode_proto::{
-    Guard,
+    BadTls, Door, SMALL_MESSAGE,
     wire::{lode_server::LodeServer, registry_server::RegistryServer},
 };
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
     config::{Config, Timing},
     journal::JournalError,
+    limits::{LimitArgs, Limits},
     metrics::METRICS,
     security::Security,
 };
@@ -58,6 +60,9 @@ use self::{http::Phase, job::Jobs, journal::Journal, registry::Registry};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
+
+/// Bytes of a worker's registration at most: the layers of a large model are a few thousand bytes.
+const REGISTER_BYTES: usize = 1 << 20;
 
 /// How long streams may go on after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -73,7 +78,8 @@ pub struct Coordinator {
     suspend: CancellationToken,
     /// A [`Phase`].
     phase: AtomicU8,
-    security: Security,
+    security: ArcSwap<Security>,
+    door: Door,
 }
 
 /// A coordinator whose data cannot be used.
@@ -95,7 +101,7 @@ pub enum RunError {
     Index(#[from] IndexError),
     /// The certificate and its key, or the clients' authority, are not what they should be.
     #[error("the TLS certificates cannot be used")]
-    Certificates(#[source] tonic::transport::Error),
+    Certificates(#[source] BadTls),
     /// The gRPC server broke off.
     #[error("the gRPC server failed: {0}")]
     Server(#[from] tonic::transport::Error),
@@ -126,7 +132,8 @@ impl Coordinator {
             timing: config.timing,
             suspend: CancellationToken::new(),
             phase: AtomicU8::new(Phase::Starting as u8),
-            security: config.security.clone(),
+            security: ArcSwap::from_pointee(config.security.clone()),
+            door: Door::new(config.limits.lines, Some(config.limits.calls)),
         }))
     }
 
@@ -153,6 +160,16 @@ impl Coordinator {
         }
     }
 
+    /// Changes tokens and certificates while the coordinator runs. What is open stays open.
+    ///
+    /// # Errors
+    /// If the certificates cannot be used; then nothing changes.
+    pub fn secure(&self, security: Security) -> Result<(), BadTls> {
+        self.door.change(security.tokens.clone(), security.tls.as_ref())?;
+        self.security.store(Arc::new(security));
+        Ok(())
+    }
+
     /// The cluster at this moment.
     ///
     /// # Errors
@@ -176,23 +193,23 @@ pub async fn run(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
+    let door = &coordinator.door;
+    coordinator.secure(Security::clone(&coordinator.security.load())).map_err(RunError::Certificates)?;
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LodeServer<server::Front>>().await;
     let front = LodeServer::new(server::Front::new(coordinator.clone(), shutdown.clone()))
         .max_decoding_message_size(MESSAGE_BYTES);
-    let workers = RegistryServer::new(registry_server::Door::new(coordinator.clone()));
-    let mut server = tonic::transport::Server::builder();
-    if let Some(tls) = &coordinator.security.tls {
-        server = server.tls_config(tls.config()).map_err(RunError::Certificates)?;
-    }
-    let serve = server
+    let workers =
+        RegistryServer::new(registry_server::Door::new(coordinator.clone())).max_decoding_message_size(REGISTER_BYTES);
+    let serve = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .layer(Guard::new(coordinator.security.tokens.clone()))
-        .add_service(health_service)
+        .max_concurrent_streams(door.streams())
+        .layer(door.guard())
+        .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE))
         .add_service(front)
         .add_service(workers)
         .add_service(lode_proto::reflection()?)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(door.incoming(listener), shutdown.clone().cancelled_owned());
     let resumed = tokio::spawn(coordinator.clone().resume());
     let reaper = tokio::spawn(registry::reap(coordinator.registry.clone(), shutdown.clone()));
     coordinator.enter(Phase::Serving);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use lode_coordinator::{Config, Coordinator, Security, Timing};
+use lode_coordinator::{Config, Coordinator, LimitArgs, Security, Timing};
 use lode_domain::access::{Exposure, Role, TokenTable, grants};
 use lode_proto::{Authority, Identity, ServerTls};
 use tokio::net::TcpListener;
@@ -24,6 +24,8 @@ use tokio_util::sync::CancellationToken;
   lode-coordinator --data-dir /var/lib/lode --grpc 10.0.0.1:7400 --token-file tokens
   lode-coordinator --data-dir /var/lib/lode --grpc 10.0.0.1:7400 --token-file tokens \\
                    --tls-cert server.pem --tls-key server.key --tls-client-ca ca.pem
+
+SIGHUP reads the token file and the certificates again; what is wrong with them is logged, and the old ones stay.
 
 Then start workers with  lode-worker --coordinator http://127.0.0.1:7400 --model NAME=PATH
 and mine with            lode --coordinator http://127.0.0.1:7400 mine --model NAME CONCEPTS"
@@ -61,6 +63,8 @@ struct Args {
     /// Allow an address that others reach though there are no tokens: everyone may do everything.
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 impl Args {
@@ -75,6 +79,10 @@ impl Args {
             None => None,
         };
         Ok(Security { tokens, tls })
+    }
+
+    fn reload(&self, coordinator: &Coordinator) -> anyhow::Result<()> {
+        Ok(coordinator.secure(self.security()?)?)
     }
 }
 
@@ -91,18 +99,22 @@ fn read_tokens(path: &Path) -> anyhow::Result<TokenTable> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    args.operations.log_format.init();
+    // Its end is the end of the process: the last spans are sent then.
+    let _telemetry = args.operations.observe("lode-coordinator")?;
     // Up before the index is open: probes hear that the coordinator lives and is not ready.
     let front = args.operations.front(&[lode_coordinator::METRICS]).await?;
 
     let security = args.security()?;
     Exposure::of(security.tokens.is_some(), args.insecure).check(args.grpc)?;
+    let limits = args.limits.limits();
+    // A connection takes a file; the index and the rest have theirs too.
+    lode_ops::allow_files(limits.lines.connections as u64 + 256);
     let timing = Timing {
         lease: Duration::from_secs(args.lease),
         patience: Duration::from_secs(args.patience),
         shard_deadline: Duration::from_secs(args.shard_deadline),
     };
-    let config = Config { data_dir: args.data_dir, grpc: args.grpc, security, timing, resume: true };
+    let config = Config { data_dir: args.data_dir.clone(), grpc: args.grpc, security, timing, resume: true, limits };
     let coordinator = Coordinator::open(&config)?;
     if let Some(front) = &front {
         front.speak_for(coordinator.clone());
@@ -111,7 +123,11 @@ async fn main() -> anyhow::Result<()> {
     tracing::info!(address = %listener.local_addr()?, data_dir = %config.data_dir.display(), "serving");
 
     let shutdown = CancellationToken::new();
-    tokio::spawn(lode_ops::stop_on_signal(shutdown.clone()));
+    let reloaded = coordinator.clone();
+    tokio::spawn(lode_ops::heed_signals(shutdown.clone(), move || match args.reload(&reloaded) {
+        Ok(()) => tracing::info!("tokens and certificates read again"),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the old tokens and certificates stay"),
+    }));
     lode_coordinator::run(coordinator, listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())

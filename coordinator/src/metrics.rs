@@ -8,6 +8,7 @@ use lode_proto::Fault;
 
 /// All of it.
 pub const METRICS: &[Metric] = &[
+    CONNECTIONS,
     WORKERS,
     JOBS_RUNNING,
     INDEX_BYTES,
@@ -25,6 +26,8 @@ pub const METRICS: &[Metric] = &[
     TOKENS_GENERATED,
 ];
 
+pub(crate) const CONNECTIONS: Metric =
+    Metric::gauge("lode_connections", Unit::Count, "Connections of clients and workers that are open.");
 pub(crate) const WORKERS: Metric = Metric::gauge("lode_workers", Unit::Count, "Workers that are registered.");
 pub(crate) const JOBS_RUNNING: Metric = Metric::gauge("lode_jobs_running", Unit::Count, "Mining jobs that run.");
 pub(crate) const INDEX_BYTES: Metric = Metric::gauge("lode_index_bytes", Unit::Bytes, "What the index takes on disk.");

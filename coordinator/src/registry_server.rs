@@ -36,7 +36,7 @@ impl Door {
             Err(error) => Err(of_index(error)),
         });
         recorded.await.map_err(|error| Fault::internal(format!("recording the model failed: {error}")))??;
-        let credentials = self.coordinator.security.towards_worker(&card.url, token);
+        let credentials = self.coordinator.security.load().towards_worker(&card.url, token);
         // A worker that cannot be reached would be given work that it can never take.
         WorkerClient::new(&card.url, &credentials)?.reach().await?;
         self.coordinator.registry.register(card, &credentials)

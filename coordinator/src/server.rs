@@ -15,6 +15,7 @@ use lode_index::Index;
 use lode_proto::{
     Fault,
     convert::{BadField, JobAssembly, query_experts, query_subject, top_query},
+    trace::carried,
     wire::{self, submit_job_request::Message},
 };
 use tokio_util::sync::CancellationToken;
@@ -99,7 +100,7 @@ impl wire::lode_server::Lode for Front {
         let opened = tokio::task::spawn_blocking(move || jobs.open(spec, &job).map_err(fault::of_journal)).await;
         let handle = opened.map_err(|error| Fault::internal(format!("writing the job down failed: {error}")))??;
         tracing::info!(job = %handle.id, model = %handle.spec.model, concepts, "job submitted");
-        tokio::spawn(job_run::run(self.coordinator.clone(), handle.clone(), model));
+        tokio::spawn(carried(job_run::run(self.coordinator.clone(), handle.clone(), model)));
         Ok(Response::new(wire::SubmitJobReply { job: handle.id.0 }))
     }
 

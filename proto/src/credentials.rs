@@ -3,12 +3,15 @@
 use lode_domain::access::Secret;
 use tonic::{
     Request, Status,
-    metadata::{Ascii, MetadataValue},
+    metadata::{Ascii, MetadataMap, MetadataValue},
     service::{Interceptor, interceptor::InterceptedService},
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
 
-use crate::pem::{Authority, Identity};
+use crate::{
+    pem::{Authority, Identity},
+    trace::{self, RequestId},
+};
 
 /// A caller's token and certificates, as far as it has any.
 #[derive(Clone, Debug, Default)]
@@ -83,7 +86,7 @@ impl Credentials {
     }
 }
 
-/// Adds a token to calls.
+/// Adds a token to calls, and the id of the request that they are part of.
 #[derive(Clone, Debug)]
 pub struct Bearer {
     /// Marked as sensitive, so that no library below prints or compresses it.
@@ -95,6 +98,10 @@ impl Interceptor for Bearer {
         if let Some(header) = &self.header {
             request.metadata_mut().insert("authorization", header.clone());
         }
+        let mut headers = std::mem::take(request.metadata_mut()).into_headers();
+        headers.insert(trace::HEADER, RequestId::to_send().header());
+        headers.extend(trace::context());
+        *request.metadata_mut() = MetadataMap::from_headers(headers);
         Ok(request)
     }
 }

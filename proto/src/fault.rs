@@ -1,8 +1,9 @@
 //! Errors on the wire: facts with a kind; one table makes them a status and back.
 
 use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
-use crate::distrust::distrust;
+use crate::{distrust::distrust, trace::RequestId};
 
 /// What an error means to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -110,7 +111,18 @@ impl From<Status> for Fault {
             Code::OutOfRange | Code::Unimplemented => FaultKind::Invalid,
             code => CODES.iter().find(|(_, known)| *known == code).map_or(FaultKind::Internal, |(kind, _)| *kind),
         };
-        let message = if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
+        let mut message =
+            if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
+        if let Some(wait) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+            message += &format!("; try again in {:.1} s", wait.as_secs_f64().max(0.1));
+        }
+        // What the user can do nothing about is in the logs, under this id. Servers on the way have added theirs already.
+        if matches!(kind, FaultKind::Unavailable | FaultKind::Internal | FaultKind::DataLoss)
+            && let Some(request) = RequestId::of_reply(status.metadata())
+            && !message.contains(request.as_str())
+        {
+            message += &format!(" (request {request})");
+        }
         Self { kind, message }
     }
 }
@@ -143,5 +155,19 @@ mod tests {
             let fault = Fault { kind, message: "concept `a/b` is not indexed".to_owned() };
             assert_eq!(Fault::from(Status::from(fault.clone())), fault);
         }
+    }
+
+    #[test]
+    fn what_a_user_cannot_mend_names_the_request_once() {
+        let told = |fault: Fault| {
+            let mut status = Status::from(fault);
+            status.metadata_mut().insert("x-request-id", "nightly-7".parse().unwrap());
+            Fault::from(status)
+        };
+        let fault = told(Fault::internal("the index thread failed"));
+        assert_eq!(fault.message, "the index thread failed (request nightly-7)");
+        assert_eq!(told(fault.clone()), fault, "another server on the way");
+        let fault = Fault::not_found("no such concept");
+        assert_eq!(told(fault.clone()), fault);
     }
 }

@@ -6,15 +6,18 @@
 pub mod convert;
 mod credentials;
 mod distrust;
+mod door;
 mod fault;
-mod guard;
 mod pem;
 mod reflection;
+pub mod trace;
 
 pub use credentials::{BadCredentials, Bearer, BearerChannel, Credentials};
 pub use distrust::distrust;
+pub use door::{
+    BadTls, CallLimits, Caller, Door, Guard, Guarded, Line, LineInfo, LineLimits, SMALL_MESSAGE, bearer_of,
+};
 pub use fault::{Fault, FaultKind};
-pub use guard::{Guard, Guarded, bearer_of};
 pub use pem::{Authority, BadPem, Identity, ServerTls};
 pub use reflection::reflection;
 

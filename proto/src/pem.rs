@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use tonic::transport::{Certificate, ServerTlsConfig};
+use tonic::transport::Certificate;
 
 /// A file of certificates or keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -27,11 +27,14 @@ pub enum BadPem {
 
 /// Who signs the certificates of the other side.
 #[derive(Clone)]
-pub struct Authority(Certificate);
+pub struct Authority(Vec<u8>);
 
 /// A certificate and its key.
 #[derive(Clone)]
-pub struct Identity(tonic::transport::Identity);
+pub struct Identity {
+    certificate: Vec<u8>,
+    key: Vec<u8>,
+}
 
 /// How a server speaks TLS.
 #[derive(Clone, Debug)]
@@ -48,11 +51,15 @@ impl Authority {
     /// # Errors
     /// If there are none in the file.
     pub fn read(path: &Path) -> Result<Self, BadPem> {
-        Ok(Self(Certificate::from_pem(read(path, "CERTIFICATE", "certificate")?)))
+        Ok(Self(read(path, "CERTIFICATE", "certificate")?))
     }
 
     pub(crate) fn certificate(&self) -> Certificate {
-        self.0.clone()
+        Certificate::from_pem(&self.0)
+    }
+
+    pub(crate) fn pem(&self) -> &[u8] {
+        &self.0
     }
 }
 
@@ -64,22 +71,19 @@ impl Identity {
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, BadPem> {
         let certificate = read(certificate, "CERTIFICATE", "certificate")?;
         let key = read(key, "PRIVATE KEY", "private key")?;
-        Ok(Self(tonic::transport::Identity::from_pem(certificate, key)))
+        Ok(Self { certificate, key })
     }
 
     pub(crate) fn pair(&self) -> tonic::transport::Identity {
-        self.0.clone()
+        tonic::transport::Identity::from_pem(&self.certificate, &self.key)
     }
-}
 
-impl ServerTls {
-    /// What the server is built with.
-    pub fn config(&self) -> ServerTlsConfig {
-        let config = ServerTlsConfig::new().identity(self.identity.pair());
-        match &self.client_ca {
-            Some(authority) => config.client_ca_root(authority.certificate()),
-            None => config,
-        }
+    pub(crate) fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.key
     }
 }
 

@@ -5,6 +5,8 @@ use tonic_reflection::server::{
     v1::{ServerReflection, ServerReflectionServer},
 };
 
+use crate::SMALL_MESSAGE;
+
 /// The services of `lode/v1`, as protobuf describes them.
 const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("lode");
 
@@ -13,5 +15,6 @@ const DESCRIPTORS: &[u8] = tonic::include_file_descriptor_set!("lode");
 /// # Errors
 /// If the descriptors that were built in cannot be read.
 pub fn reflection() -> Result<ServerReflectionServer<impl ServerReflection>, Error> {
-    Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()
+    let service = Builder::configure().register_encoded_file_descriptor_set(DESCRIPTORS).build_v1()?;
+    Ok(service.max_decoding_message_size(SMALL_MESSAGE))
 }

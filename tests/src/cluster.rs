@@ -1,7 +1,7 @@
 //! A cluster of real processes on free ports, in a folder that goes when the test ends.
 
 use std::{
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -83,6 +83,11 @@ impl Cluster {
         format!("{}://127.0.0.1:{}", if has_tls { "https" } else { "http" }, self.port)
     }
 
+    /// Where the coordinator listens.
+    pub fn address(&self) -> SocketAddr {
+        ([127, 0, 0, 1], self.port).into()
+    }
+
     /// The coordinator's arguments.
     pub fn coordinator_args(&self) -> Vec<String> {
         let data_dir = self.data_dir().display().to_string();
@@ -123,7 +128,8 @@ impl Cluster {
     /// If it does not come up.
     pub fn start_worker(&mut self, model: &Path) {
         let mut worker = Program::start("lode-worker", self.folder(), self.worker_args(model));
-        worker.wait_for("registered worker");
+        let has_json = self.flags.worker.iter().any(|flag| flag == "json");
+        worker.wait_for(if has_json { "\"registered\"" } else { "registered worker" });
         self.workers.push(worker);
     }
 

@@ -25,6 +25,14 @@ impl Front {
         Self { address: address.to_owned() }
     }
 
+    /// Where it listens.
+    ///
+    /// # Panics
+    /// If that is no address.
+    pub fn address(&self) -> std::net::SocketAddr {
+        self.address.parse().expect("an address")
+    }
+
     /// Asks for a path.
     ///
     /// # Panics

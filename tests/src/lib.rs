@@ -7,6 +7,7 @@ mod hub;
 mod mined;
 mod process;
 mod proxy;
+mod raw;
 
 pub use self::{
     cluster::{Cluster, Flags, lode},
@@ -16,4 +17,5 @@ pub use self::{
     mined::{Expected, status_of, wait_until},
     process::{Output, Program, binary},
     proxy::Proxy,
+    raw::{Ended, Raw, message},
 };

@@ -169,10 +169,18 @@ impl Program {
         self.signal("CONT");
     }
 
-    fn signal(&self, signal: &str) {
+    /// SIGHUP: read your files again.
+    ///
+    /// # Panics
+    /// If `kill` is not to be had.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
-        let status = Command::new("kill").args([&format!("-{signal}"), &pid]).status().expect("kill is there");
-        assert!(status.success(), "SIG{signal} to {}", self.name);
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status().expect("kill is there");
+        assert!(status.success(), "SIG{name} to {}", self.name);
     }
 }
 

@@ -30,9 +30,11 @@ use lode_domain::{
 pub use lode_model::{
     BadOption, DeviceChoice, Dropped, LoadOptions, Model, ModelError, Precision, Prepared, Text, hub,
 };
-use lode_proto::{BadCredentials, Credentials, Fault, Guard, ServerTls, wire::worker_server::WorkerServer};
+use lode_proto::{
+    BadCredentials, BadTls, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, ServerTls,
+    wire::worker_server::WorkerServer,
+};
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 
 use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration};
@@ -70,6 +72,8 @@ pub struct Config {
     pub vitals: Vitals,
     /// What it shows to the coordinator, and asks the coordinator to show.
     pub credentials: Credentials,
+    /// How many connections it holds.
+    pub lines: LineLimits,
 }
 
 /// A worker that cannot run.
@@ -99,7 +103,7 @@ pub enum RunError {
     },
     /// The certificate and its key are not what they should be.
     #[error("the TLS certificate cannot be used")]
-    Certificate(#[source] tonic::transport::Error),
+    Certificate(#[source] BadTls),
     /// The cache's file cannot be had.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -147,23 +151,19 @@ pub async fn run(
     let (device, died) = Device::start(model.clone(), held.clone());
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
-    let worker = server::Desk::new(model, device, held, config.memory_budget, config.spill_dir, stop_serving.clone());
+    let (budget, spill_dir) = (config.memory_budget, config.spill_dir.clone());
+    let worker = server::Desk::new(model, device, held, budget, spill_dir, stop_serving.clone());
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;
-    let mut server = tonic::transport::Server::builder();
-    if let Some(identity) = config.credentials.identity.clone() {
-        // The coordinator shows who it is by the token.
-        let tls = ServerTls { identity, client_ca: None };
-        server = server.tls_config(tls.config()).map_err(RunError::Certificate)?;
-    }
-    let serve = server
+    let door = door(&config)?;
+    let serve = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
-        .layer(guard(&config.credentials))
-        .add_service(health_service)
+        .layer(door.guard())
+        .add_service(health_service.max_decoding_message_size(SMALL_MESSAGE))
         .add_service(service)
         .add_service(lode_proto::reflection()?)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop_serving.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(door.incoming(listener), stop_serving.clone().cancelled_owned());
     let registration = Registration::new(config.coordinator, card, &config.credentials, vitals.clone())?;
     let drained = async {
         shutdown.cancelled().await;
@@ -186,10 +186,14 @@ pub async fn run(
     }
 }
 
-/// The coordinator shows this worker its own token.
-fn guard(credentials: &Credentials) -> Guard {
-    let own = credentials.token.clone().map(|secret| Grant { role: Role::Worker, secret });
-    Guard::new(own.map(|grant| TokenTable::new(&[grant])))
+/// The coordinator shows this worker its own token. Only it calls, so there is a limit of connections and none of calls.
+fn door(config: &Config) -> Result<Door, RunError> {
+    let own = config.credentials.token.clone().map(|secret| Grant { role: Role::Worker, secret });
+    let tokens = own.map(|grant| TokenTable::new(&[grant]));
+    let tls = config.credentials.identity.clone().map(|identity| ServerTls { identity, client_ca: None });
+    let door = Door::new(config.lines, None);
+    door.change(tokens, tls.as_ref()).map_err(RunError::Certificate)?;
+    Ok(door)
 }
 
 fn open_cache(config: &Config, model: &Model) -> Result<Option<ResponseCache>, CacheError> {

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -10,7 +11,7 @@ use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Parser;
 use lode_domain::access::{Exposure, Role, Secret, grants};
-use lode_proto::{Authority, Credentials, Identity};
+use lode_proto::{Authority, Credentials, Identity, LineLimits};
 use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Vitals};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,10 @@ struct Args {
     /// Allow an address that others reach though there is no token: everyone may use the device.
     #[arg(long)]
     insecure: bool,
+    /// Connections at most: the coordinator needs one or two, probes and tools a few. When there are more, those over
+    /// which nobody has called for longest are closed.
+    #[arg(long, value_name = "N", default_value = "64")]
+    max_connections: NonZeroU32,
 }
 
 impl Args {
@@ -105,7 +110,8 @@ fn read_token(path: &Path) -> anyhow::Result<Secret> {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    args.operations.log_format.init();
+    // Its end is the end of the process: the last spans are sent then.
+    let _telemetry = args.operations.observe("lode-worker")?;
     // Up before the model is loaded: probes hear that the worker lives and is not ready.
     let front = args.operations.front(&[lode_worker::METRICS]).await?;
 
@@ -126,7 +132,9 @@ async fn main() -> anyhow::Result<()> {
         precision: args.dtype,
         vitals: Vitals::default(),
         credentials,
+        lines: LineLimits { connections: args.max_connections.get() as usize, ..LineLimits::default() },
     };
+    lode_ops::allow_files(u64::from(args.max_connections.get()) + 256);
     if let Some(front) = &front {
         front.speak_for(Arc::new(config.vitals.clone()));
     }

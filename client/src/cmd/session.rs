@@ -7,6 +7,7 @@ use lode_client::{
     Client,
     embedded::{Config, Embedded, Workers},
 };
+use lode_coordinator::Limits;
 use lode_worker::{LoadOptions, ModelSource};
 
 use crate::{
@@ -116,5 +117,6 @@ async fn remote(global: &Global, model: Option<&ModelArg>) -> anyhow::Result<Cli
 fn config(global: &Global) -> anyhow::Result<Config> {
     global.refuse_tls_flags()?;
     let grpc = SocketAddr::from(([127, 0, 0, 1], 0));
-    Ok(Config { data_dir: global.data_dir.clone(), grpc, http: None, tokens: None, resume: false })
+    let (limits, resume) = (Limits::default(), false);
+    Ok(Config { data_dir: global.data_dir.clone(), grpc, http: None, tokens: None, limits, resume })
 }

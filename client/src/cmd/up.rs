@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context as _;
 use lode_client::embedded::{Config, Embedded};
+use lode_coordinator::LimitArgs;
 use lode_domain::access::{Exposure, Grant, grants};
 use lode_worker::ModelSource;
 
@@ -42,6 +43,8 @@ pub(crate) struct Args {
     /// Allow an address that others reach though there are no tokens: everyone may do everything.
     #[arg(long)]
     insecure: bool,
+    #[command(flatten)]
+    limits: LimitArgs,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
@@ -50,7 +53,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     Exposure::of(tokens.is_some(), args.insecure).check(args.grpc)?;
     let workers = load(global, &args.model).await?;
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
-    let config = Config { data_dir: Some(data_dir.clone()), grpc: args.grpc, http: args.http, tokens, resume: true };
+    let limits = args.limits.limits();
+    lode_ops::allow_files(limits.lines.connections as u64 + 256);
+    let (data, grpc, http, resume) = (Some(data_dir.clone()), args.grpc, args.http, true);
+    let config = Config { data_dir: data, grpc, http, tokens, limits, resume };
     let mut cluster = Embedded::start(config, Some(workers)).await?;
     write(&format!("{}\n", cluster.url()))?;
     note(next_steps(global, &args.model, cluster.url(), &data_dir));

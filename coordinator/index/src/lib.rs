@@ -89,6 +89,8 @@ mod codec;
 mod damage;
 mod derived;
 mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod index;
 mod key;
 mod ledger;

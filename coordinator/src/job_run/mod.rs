@@ -15,7 +15,7 @@ use lode_domain::{
     id::{ModelHash, ShardId},
     job::Job,
 };
-use lode_proto::{Fault, FaultKind};
+use lode_proto::{Fault, FaultKind, trace::carried};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
@@ -223,7 +223,7 @@ impl JobRun {
         // Made here, inside the job's span; a task that is spawned does not inherit it.
         let span = tracing::info_span!("shard", %shard, worker = %worker.id);
         let run = attempt::run(attempt, spec, Arc::new(table), goal, occupied, meter.clone(), stop.clone());
-        state.ends.spawn(async { End::Attempt(Box::new(run.await)) }.instrument(span));
+        state.ends.spawn(carried(async { End::Attempt(Box::new(run.await)) }.instrument(span)));
         state.board.begin(shard);
         state.attempts.insert(attempt, Running { shard, worker, meter, stop, verdict: None });
         Ok(())

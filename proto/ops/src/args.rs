@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::{Front, FrontError, LogFormat, Metric};
+use crate::{BadOtlp, Front, FrontError, LogFormat, Metric, Telemetry};
 
 /// Flags for operators; flattened into a program's own, which clap tells from these by the name of the struct.
 #[derive(Clone, Debug, clap::Args)]
@@ -14,9 +14,20 @@ pub struct OpsArgs {
     /// How log lines are written to stderr.
     #[arg(long, value_enum, value_name = "FORMAT", env = "LODE_LOG_FORMAT", default_value = "text")]
     pub log_format: LogFormat,
+    /// Collector to send the spans of calls, jobs and shards to, as OTLP over gRPC; off unless given.
+    #[arg(long, value_name = "URL", env = "LODE_OTLP")]
+    pub otlp: Option<String>,
 }
 
 impl OpsArgs {
+    /// Begins to log, and to send spans under the name `service` if that is asked for, until the value is dropped.
+    ///
+    /// # Errors
+    /// If the collector's URL is none.
+    pub fn observe(&self, service: &'static str) -> Result<Telemetry, BadOtlp> {
+        self.log_format.init(service, self.otlp.as_deref())
+    }
+
     /// Starts the HTTP front, if one is asked for.
     ///
     /// # Errors

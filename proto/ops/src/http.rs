@@ -16,7 +16,10 @@ use axum::{
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, task::JoinHandle};
 
-use crate::metric::{self, Metric};
+use crate::{
+    connection,
+    metric::{self, Metric},
+};
 
 /// How often noted durations are put into their buckets when nobody scrapes; until then each takes memory.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -73,11 +76,7 @@ impl Front {
             .route("/readyz", get(readyz))
             .route("/metrics", get(scrape))
             .with_state(Shared { subject: subject.clone(), metrics });
-        let serve = tokio::spawn(async move {
-            if let Err(error) = axum::serve(listener, router).await {
-                tracing::error!(%error, "the HTTP front failed");
-            }
-        });
+        let serve = tokio::spawn(connection::serve(listener, router));
         tracing::info!(%address, "HTTP front up");
         Ok(Self { subject, address, tasks: [upkeep, serve] })
     }

@@ -4,18 +4,23 @@
 //! [`Metric`]s says what there is to count.
 
 mod args;
+mod connection;
+mod files;
 mod http;
 mod log;
 mod metric;
+mod otlp;
 mod pause;
 mod signal;
 
 pub use self::{
     args::OpsArgs,
+    files::allow_files,
     http::{Front, FrontError, Subject},
     log::LogFormat,
     metric::{Kind, Metric},
+    otlp::{BadOtlp, Telemetry},
     pause::pause_at,
-    signal::{stop_on_signal, stopped, terminated},
+    signal::{heed_signals, stop_on_signal, stopped, terminated},
 };
 pub use metrics::Unit;

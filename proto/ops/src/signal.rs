@@ -37,3 +37,21 @@ pub async fn stop_on_signal(shutdown: CancellationToken) {
     }
     shutdown.cancel();
 }
+
+/// The same for a server that can read its files again: `reload` is called on SIGHUP, and the others stop it.
+pub async fn heed_signals(shutdown: CancellationToken, mut reload: impl FnMut()) {
+    let listen = || Ok::<_, io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::hangup())?));
+    let (mut terminate, mut hang_up) = match listen() {
+        Ok(signals) => signals,
+        Err(error) => return tracing::error!(%error, "cannot listen for signals"),
+    };
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => break,
+            _ = terminate.recv() => break,
+            _ = hang_up.recv() => reload(),
+        }
+    }
+    tracing::info!("stopping");
+    shutdown.cancel();
+}

@@ -10,6 +10,7 @@ use lode_client::{
     Client,
     embedded::{Config, Embedded},
 };
+use lode_coordinator::Limits;
 use lode_domain::{
     concept::{Concept, ConceptId},
     event::JobSpec,
@@ -78,7 +79,8 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let source = ModelSource { name: name.clone(), source: model_folder.display().to_string() };
     let workers = session::load(global, &source).await?;
     let grpc = ([127, 0, 0, 1], 0).into();
-    let config = Config { data_dir: Some(folder.clone()), grpc, http: None, tokens: None, resume: false };
+    let (limits, resume) = (Limits::default(), false);
+    let config = Config { data_dir: Some(folder.clone()), grpc, http: None, tokens: None, limits, resume };
     let cluster = Embedded::start(config, Some(workers)).await?;
     let demo = Demo { client: cluster.client().clone(), model: name, args: &args };
     let shown = tokio::select! {

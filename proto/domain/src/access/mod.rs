@@ -7,7 +7,7 @@ mod tokens;
 pub use self::{
     exposure::{Exposed, Exposure},
     secret::Secret,
-    tokens::{BadTokens, Grant, TokenTable, grants},
+    tokens::{BadTokens, Grant, TokenId, TokenTable, grants},
 };
 
 /// What a token's bearer is.

@@ -68,6 +68,10 @@ pub fn grants(text: &str) -> Result<Vec<Grant>, BadTokens> {
     Ok(found.into_iter().map(|(_, grant)| grant).collect())
 }
 
+/// Tells a token from others without saying what it is; the same as long as the token is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenId(u64);
+
 /// Who bears which role, known by hashes: the tokens themselves are not kept.
 #[derive(Clone)]
 pub struct TokenTable(Vec<(Role, blake3::Hash)>);
@@ -78,10 +82,18 @@ impl TokenTable {
         Self(grants.iter().map(|grant| (grant.role, grant.secret.hash())).collect())
     }
 
-    /// The role of whoever shows `secret`. Takes the same time whichever token it is, or none.
-    pub fn role(&self, secret: &Secret) -> Option<Role> {
+    /// The role of whoever shows `secret`, and a number that tells it from others. Takes the same time whichever token it
+    /// is, or none.
+    pub fn find(&self, secret: &Secret) -> Option<(Role, TokenId)> {
         let shown = secret.hash();
-        self.0.iter().fold(None, |found, (role, known)| if *known == shown { Some(*role) } else { found })
+        let [a, b, c, d, e, f, g, h, ..] = *shown.as_bytes();
+        let id = TokenId(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+        self.0.iter().fold(None, |found, (role, known)| if *known == shown { Some((*role, id)) } else { found })
+    }
+
+    /// The role of whoever shows `secret`.
+    pub fn role(&self, secret: &Secret) -> Option<Role> {
+        self.find(secret).map(|(role, _)| role)
     }
 
     /// Whether anybody has `role`.

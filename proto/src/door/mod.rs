@@ -1,0 +1,91 @@
+//! The door of a server: how many connections it holds, who calls over them, and how much each caller may ask.
+//!
+//! A [`Door`] accepts connections ([`Door::incoming`]) and is the layer through which every call goes ([`Door::guard`]).
+//! The two know of each other: a connection over which nobody calls is the first to go when there is no room.
+
+mod body;
+mod guard;
+mod limits;
+mod line;
+mod seats;
+mod seldom;
+mod tls;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use lode_domain::access::TokenTable;
+use tokio_rustls::rustls;
+
+pub use self::{
+    guard::{Guard, Guarded, bearer_of},
+    limits::{CallLimits, Caller},
+    line::{Line, LineInfo},
+    tls::BadTls,
+};
+use self::{limits::Limits, seats::Seats};
+use crate::ServerTls;
+
+/// Bytes of one message of the services that only probes and tools call.
+pub const SMALL_MESSAGE: usize = 64 << 10;
+
+/// How many connections a server holds, and how patient it is with them.
+#[derive(Clone, Copy, Debug)]
+pub struct LineLimits {
+    /// Connections at most.
+    pub connections: usize,
+    /// Calls at once over one of them.
+    pub streams: u32,
+    /// How long a peer may take from its connection to its first call.
+    pub first_call: Duration,
+    /// How long a connection may stay without a call.
+    pub idle: Duration,
+}
+
+impl Default for LineLimits {
+    fn default() -> Self {
+        Self { connections: 1024, streams: 256, first_call: Duration::from_secs(10), idle: Duration::from_secs(600) }
+    }
+}
+
+/// See the module. Clones are of the same door.
+#[derive(Clone)]
+pub struct Door {
+    seats: Arc<Seats>,
+    guard: Guard,
+    tls: Arc<ArcSwapOption<rustls::ServerConfig>>,
+}
+
+impl Door {
+    /// A door without tokens and TLS; without `calls`, callers may ask as much as they like.
+    pub fn new(lines: LineLimits, calls: Option<CallLimits>) -> Self {
+        let limits = calls.map(|calls| Arc::new(Limits::new(calls)));
+        Self { seats: Arc::new(Seats::new(lines)), guard: Guard::new(limits), tls: Arc::default() }
+    }
+
+    /// Changes who gets in; calls that run and connections that are open stay.
+    ///
+    /// # Errors
+    /// If the certificates cannot be used; then nothing changes.
+    pub fn change(&self, tokens: Option<TokenTable>, tls: Option<&ServerTls>) -> Result<(), BadTls> {
+        let config = tls.map(tls::server_config).transpose()?;
+        self.tls.store(config);
+        self.guard.change(tokens);
+        Ok(())
+    }
+
+    /// The layer for all calls.
+    pub fn guard(&self) -> Guard {
+        self.guard.clone()
+    }
+
+    /// The connections that are open at the moment.
+    pub fn connections(&self) -> usize {
+        self.seats.taken()
+    }
+
+    /// Calls at once over one connection.
+    pub fn streams(&self) -> u32 {
+        self.seats.limits.streams
+    }
+}

@@ -1,0 +1,92 @@
+//! Calls as no honest client makes them: HTTP/2 with any path, any headers, any bytes.
+
+use std::{net::SocketAddr, time::Duration};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use http::{HeaderMap, Request};
+
+/// A connection to a gRPC server.
+#[derive(Clone)]
+pub struct Raw {
+    requests: SendRequest<Bytes>,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// `grpc-status`; none if the server broke the call off without one.
+    pub status: Option<u16>,
+    /// `grpc-message`.
+    pub message: String,
+    /// All that stood in headers or trailers.
+    pub headers: HeaderMap,
+}
+
+/// How long a server may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Raw {
+    /// Connects, with the HTTP/2 handshake.
+    ///
+    /// # Panics
+    /// If nobody answers.
+    pub async fn connect(address: SocketAddr) -> Self {
+        let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
+        let (requests, connection) = h2::client::handshake(stream).await.expect("the server speaks HTTP/2");
+        // Ends with an error when the server closes it, which is not this task's to judge.
+        tokio::spawn(async move { drop(connection.await) });
+        Self { requests }
+    }
+
+    /// Calls `path` with a body of `bytes`.
+    ///
+    /// # Panics
+    /// If there is no answer in time.
+    pub async fn call(&self, path: &str, headers: &[(&str, &str)], bytes: Vec<u8>) -> Ended {
+        let called = tokio::time::timeout(PATIENCE, self.try_call(path, headers, bytes)).await;
+        match called.unwrap_or_else(|_| panic!("{path} was not answered")) {
+            Ok(ended) => ended,
+            Err(error) => Ended { status: None, message: error.to_string(), headers: HeaderMap::new() },
+        }
+    }
+
+    async fn try_call(&self, path: &str, headers: &[(&str, &str)], bytes: Vec<u8>) -> Result<Ended, h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let mut request = Request::post(format!("http://lode{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (response, mut body) = requests.send_request(request.body(()).expect("a request"), bytes.is_empty())?;
+        if !bytes.is_empty() {
+            // A server that refuses early does not read it.
+            let _ = body.send_data(bytes.into(), true);
+        }
+        let (head, mut body) = response.await?.into_parts();
+        if head.headers.contains_key("grpc-status") {
+            return Ok(Ended::of(head.headers));
+        }
+        while let Some(data) = body.data().await {
+            let len = data?.len();
+            body.flow_control().release_capacity(len)?;
+        }
+        let trailers = body.trailers().await?.unwrap_or(head.headers);
+        Ok(Ended::of(trailers))
+    }
+}
+
+impl Ended {
+    fn of(headers: HeaderMap) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (status, message) = (text("grpc-status").parse().ok(), text("grpc-message").replace("%20", " "));
+        Self { status, message, headers }
+    }
+}
+
+/// Bytes as gRPC frames one message.
+pub fn message(bytes: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(bytes.len()).expect("a message of less than 4 GiB").to_be_bytes();
+    [&[0], &length[..], bytes].concat()
+}
