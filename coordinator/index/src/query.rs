@@ -60,7 +60,7 @@ impl Index {
     /// # Errors
     /// If a top k does not fit the model; [`IndexError::UnknownConcept`], [`IndexError::Corrupt`], or the store's.
     pub fn overlap(&self, first: &ConceptKey, second: &ConceptKey, experts: Experts) -> Result<Compared, QueryError> {
-        let compared = self.reading(first, self.entry(first)?, |a| {
+        self.reading(first, self.entry(first)?, |a| {
             self.reading(second, self.entry(second)?, |b| {
                 let (a, b) = (Subject::new(self, first, a), Subject::new(self, second, b));
                 // Two disks' worth of waiting, or two cores' of summing: the columns know nothing of each other.
@@ -85,7 +85,6 @@ impl Index {
                 let rows_b = b.rows(&found.shared, &leading_b)?;
                 Ok(Ok((found, rows_a.into_iter().zip(rows_b).collect())))
             })
-        })?;
-        compared
+        })?
     }
 }

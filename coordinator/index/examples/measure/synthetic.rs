@@ -32,7 +32,7 @@ pub fn block(concept: u32, start: u32, end: u32) -> ExpertiseBlock {
         let alone = mixed(shared ^ own);
         let z = 0.32 * normal(shared) + 0.63 * normal(mixed(shared ^ group)) + 0.71 * normal(alone);
         let t = (z - 2.5).exp();
-        let ap = if shared % 256 == 0 { share } else { share + (1.0 - share) * t / (1.0 + t) };
+        let ap = if shared.is_multiple_of(256) { share } else { share + (1.0 - share) * t / (1.0 + t) };
         let (mean, spread) = (4.0 * normal(shared.rotate_left(17)), 0.5 + uniform(shared.rotate_left(29)));
         let on_mean = mean + 2.0 * spread * (ap - share);
         let on_p50 = on_mean - 0.1 * spread * uniform(alone);

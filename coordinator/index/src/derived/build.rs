@@ -112,12 +112,12 @@ fn write(store: &Store, members: &[(ConceptKey, Entry)], number: u64, part: &Pat
     let failed = |error| refused(&store.path, "writing a derived copy", error);
     let file = File::create(part).map_err(failed)?;
     let mut draft = Draft { store, members, header, file, leaders: Vec::new() };
-    for place in 0..members.len() {
+    for (place, (_, entry)) in members.iter().enumerate() {
         if store.derived.stopped() {
             return Ok(Built::Stopped);
         }
         if !draft.column(place)? {
-            return Ok(Built::Without(members[place].1.clone()));
+            return Ok(Built::Without(entry.clone()));
         }
     }
     for block in 0..units.div_ceil(BLOCK_UNITS) {
@@ -137,6 +137,9 @@ fn write(store: &Store, members: &[(ConceptKey, Entry)], number: u64, part: &Pat
     }
 }
 
+/// Best units in unit order, each with its rank, and the bytes of the part.
+type Leaders = (Vec<(UnitId, usize)>, Vec<u8>);
+
 /// A segment that is being written. Beside the file it takes 20 bytes for every unit of a block and member, and what a column
 /// takes: 1.3 MB and, with 414,720 units, 6 MB.
 struct Draft<'a> {
@@ -144,8 +147,8 @@ struct Draft<'a> {
     members: &'a [(ConceptKey, Entry)],
     header: Header,
     file: File,
-    /// By member: its best units in unit order, each with its rank, and the bytes of the part.
-    leaders: Vec<(Vec<(UnitId, usize)>, Vec<u8>)>,
+    /// By member.
+    leaders: Vec<Leaders>,
 }
 
 impl Draft<'_> {
