@@ -80,8 +80,8 @@
 //! before there were copies and the code of this table, in another run, under `nice` and more load, with three questions of
 //! `nearest`: take its order of magnitude. The questions go to the index; gRPC is not in it. The index takes
 //! 31.2 GiB: 18.2 of blocks, 13.0 of copies. Opening takes 1.7 s, and took 40 s when the process before had just written it all. The peak memory
-//! was 315 MB. Writing all copies took 104 s, 78 ms a concept, beside
-//! the mining: staging and committing a concept took 88 ms (p99 296 ms) with it and 111 ms (p99 251 ms) without, the commit alone
+//! was 315 MB. Writing all copies took 104 s, 78 ms a concept, with
+//! nothing being mined. While they are written, staging and committing a concept took 88 ms (p99 296 ms) with it and 111 ms (p99 251 ms) without, the commit alone
 //! 8 and 9 ms (p99 44 and 83 ms), one run of 130 concepts each under changing load: a difference was not to be seen.
 //!
 //! Beyond the 512 best units that a copy keeps, `nearest` reads the AP of every concept: the last but one line.
