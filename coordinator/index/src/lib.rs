@@ -59,7 +59,9 @@
 //!
 //! Measured on two shared cores, while other programs kept 5 to 10 processes waiting for them, and one virtual disk (0.1 ms a
 //! random read, 0.7 GB/s), with `cargo run --release -p lode-index --example measure -- 1344 414720 DIR`: 1,344 concepts of
-//! 414,720 units, 11.1 GB of values. First with nothing of the files in the system's cache, then the same questions again:
+//! 414,720 units, 11.1 GB of values, one run under `nice -n -10`, since at equal priority the waiting for a core hid the index's own time.
+//! First with nothing of the files in the system's cache when the run began (questions further down find in it what those above
+//! read), then the same questions again:
 //!
 //! | question | first: p50 | p99 | again: p50 | p99 | p50, blocks alone |
 //! |---|---|---|---|---|---|
@@ -75,11 +77,12 @@
 //! | `nearest --limit 2000` | 2.1 s | 2.4 s | 2.3 s | 4.9 s | |
 //!
 //! 1,000 questions of the first kinds, 300 of those with options, 100 of `nearest`, 10 of the last two. The last column was measured
-//! before there were copies, with three questions of `nearest`. The questions go to the index; gRPC is not in it. The index takes
+//! before there were copies and the code of this table, in another run, under `nice` and more load, with three questions of
+//! `nearest`: take its order of magnitude. The questions go to the index; gRPC is not in it. The index takes
 //! 31.2 GiB: 18.2 of blocks, 13.0 of copies. Opening takes 1.7 s, and took 40 s when the process before had just written it all. The peak memory
-//! was 315 MB. Writing all copies took 104 s, 78 ms a concept, beside
-//! the mining: staging and committing a concept took 88 ms (p99 296 ms) with it and 111 ms (p99 251 ms) without, the commit alone
-//! 8 and 9 ms; the difference is the other programs'.
+//! was 315 MB. Writing all copies took 104 s, 78 ms a concept, with
+//! nothing being mined. While they are written, staging and committing a concept took 88 ms (p99 296 ms) with it and 111 ms (p99 251 ms) without, the commit alone
+//! 8 and 9 ms (p99 44 and 83 ms), one run of 130 concepts each under changing load: a difference was not to be seen.
 //!
 //! Beyond the 512 best units that a copy keeps, `nearest` reads the AP of every concept: the last but one line.
 

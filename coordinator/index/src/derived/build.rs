@@ -137,7 +137,7 @@ fn write(store: &Store, members: &[(ConceptKey, Entry)], number: u64, part: &Pat
     }
 }
 
-/// A member's best units in unit order, each with its rank, and the bytes of the part.
+/// Best units in unit order, each with its rank, and the bytes of the part.
 type Leaders = (Vec<(UnitId, usize)>, Vec<u8>);
 
 /// A segment that is being written. Beside the file it takes 20 bytes for every unit of a block and member, and what a column
