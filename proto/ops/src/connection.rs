@@ -51,8 +51,8 @@ async fn answer(stream: TcpStream, router: Router) {
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match tokio::time::timeout(LIFE, served).await {
-        Ok(Err(error)) => tracing::debug!(%error, "a connection to the HTTP front broke off"),
-        Ok(Ok(())) | Err(_) => {}
+    // One that has lasted too long is just closed.
+    if let Ok(Err(error)) = tokio::time::timeout(LIFE, served).await {
+        tracing::debug!(%error, "a connection to the HTTP front broke off");
     }
 }
