@@ -53,6 +53,18 @@ pub enum DemoError {
         /// Hugging Face name of the tensor.
         name: String,
     },
+    /// A demonstration counts texts that it does not have.
+    #[error("{concept} at k = {k}: {found} of {wanted} texts are in the file; `lode demo --show {wanted}` prints all")]
+    TextsMissing {
+        /// Concept of the texts.
+        concept: String,
+        /// Units forced.
+        k: u32,
+        /// Texts in the file.
+        found: usize,
+        /// Texts it counts.
+        wanted: usize,
+    },
     /// A training worker thread panicked.
     #[error("a training thread panicked")]
     ThreadPanicked,

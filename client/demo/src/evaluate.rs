@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     checkpoint,
+    conditioned::{Conditioned, Demonstration, conditioned},
     corpus::Corpus,
     error::Result,
     file,
@@ -24,10 +25,14 @@ pub struct Evaluation {
     pub perplexity: BTreeMap<&'static str, Perplexity>,
     /// He or she.
     pub occupations: Pronouns,
+    /// Texts that were written with a concept's experts forced, if there were any to measure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conditioned: Option<Conditioned>,
 }
 
-/// Measures the model in `folder` on the corpus it was trained on and writes `evaluation.json` beside it.
-pub fn evaluate(folder: &Path, corpus: &Corpus) -> Result<Evaluation> {
+/// Measures the model in `folder` on the corpus it was trained on, and what `lode demo` wrote with it, and writes
+/// `evaluation.json` beside it.
+pub fn evaluate(folder: &Path, corpus: &Corpus, demonstration: Option<&Demonstration>) -> Result<Evaluation> {
     let (model, tokenizer) = checkpoint::read(folder)?;
     let (held_out, perplexity) = perplexities(&model, &tokenizer, corpus)?;
     let evaluation = Evaluation {
@@ -35,6 +40,7 @@ pub fn evaluate(folder: &Path, corpus: &Corpus) -> Result<Evaluation> {
         held_out,
         perplexity,
         occupations: pronouns(&model, &tokenizer, &corpus.train)?,
+        conditioned: demonstration.map(|written| conditioned(&model, &tokenizer, written)).transpose()?,
     };
     file::write_json(&folder.join("evaluation.json"), &evaluation)?;
     Ok(evaluation)

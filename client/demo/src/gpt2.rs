@@ -1,10 +1,9 @@
-//! GPT-2 for training: every operation here has a gradient in candle, which the fused ones lack.
+//! GPT-2 for training: every operation here has a gradient, which candle's own fused ones lack.
 
-use candle_core::{D, DType, Device, Tensor};
-use candle_nn::ops::softmax;
+use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::error::Result;
+use crate::{dropout::ChannelDropout, error::Result, fused};
 
 /// The fields of a Hugging Face GPT-2 `config.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,7 +29,7 @@ pub struct Gpt2Config {
 }
 
 impl Gpt2Config {
-    /// The demo model: 6 blocks of width 128.
+    /// The demo model: 4 blocks of width 128.
     pub fn demo(vocab_size: usize, end_of_text: u32) -> Self {
         Self {
             model_type: "gpt2".into(),
@@ -41,7 +40,7 @@ impl Gpt2Config {
             n_ctx: 128,
             n_embd: 128,
             n_head: 4,
-            n_layer: 6,
+            n_layer: 4,
             layer_norm_epsilon: 1e-5,
             bos_token_id: end_of_text,
             eos_token_id: end_of_text,
@@ -93,9 +92,7 @@ struct Norm {
 
 impl Norm {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let normed = centred.broadcast_div(&(variance + self.epsilon)?.sqrt()?)?;
+        let normed = fused::normalise(x, self.epsilon)?;
         Ok(normed.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?)
     }
 }
@@ -128,8 +125,6 @@ pub struct Gpt2 {
     wpe: Tensor,
     blocks: Vec<Block>,
     ln_f: Norm,
-    /// `[position, position]`: 0 where attention may look, -inf after.
-    mask: Tensor,
 }
 
 impl Gpt2 {
@@ -158,14 +153,11 @@ impl Gpt2 {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let n = config.n_positions;
-        let mask: Vec<f32> = (0..n * n).map(|cell| if cell % n > cell / n { f32::NEG_INFINITY } else { 0.0 }).collect();
         Ok(Self {
             wte: tensor("transformer.wte.weight")?,
             wpe: tensor("transformer.wpe.weight")?,
             blocks,
             ln_f: norm("transformer.ln_f".to_owned())?,
-            mask: Tensor::from_vec(mask, (n, n), &Device::Cpu)?,
             config: config.clone(),
         })
     }
@@ -177,31 +169,38 @@ impl Gpt2 {
 
     /// Token ids `[text, position]` to logits `[text * position, vocab]`.
     pub fn logits(&self, tokens: &Tensor) -> Result<Tensor> {
+        self.training_logits(tokens, &mut ChannelDropout::none())
+    }
+
+    /// [`Self::logits`] with units left out.
+    pub(crate) fn training_logits(&self, tokens: &Tensor, dropout: &mut ChannelDropout) -> Result<Tensor> {
         let (texts, positions) = tokens.dims2()?;
         let d = self.config.n_embd;
         let words = self.wte.index_select(&tokens.flatten_all()?, 0)?.reshape((texts, positions, d))?;
         let mut hidden = words.broadcast_add(&self.wpe.narrow(0, 0, positions)?)?.reshape((texts * positions, d))?;
         for block in &self.blocks {
-            hidden = (&hidden + self.attention(block, &block.ln_1.forward(&hidden)?, (texts, positions))?)?;
-            let inner = block.c_fc.forward(&block.ln_2.forward(&hidden)?)?.gelu()?;
-            hidden = (&hidden + block.mlp_c_proj.forward(&inner)?)?;
+            let qkv = dropout.apply(block.c_attn.forward(&block.ln_1.forward(&hidden)?)?, texts)?;
+            let mixed = self.attention(&qkv, (texts, positions))?;
+            hidden = (&hidden + dropout.apply(block.attn_c_proj.forward(&mixed)?, texts)?)?;
+            let inner = block.c_fc.forward(&block.ln_2.forward(&hidden)?)?;
+            let inner = dropout.apply(fused::gelu(&inner)?, texts)?;
+            hidden = (&hidden + dropout.apply(block.mlp_c_proj.forward(&inner)?, texts)?)?;
         }
         Ok(self.ln_f.forward(&hidden)?.matmul(&self.wte.t()?)?)
     }
 
-    fn attention(&self, block: &Block, x: &Tensor, (texts, positions): (usize, usize)) -> Result<Tensor> {
+    /// What the heads mix, `[text * position, width]`, from queries, keys and values `[text * position, 3 * width]`.
+    fn attention(&self, qkv: &Tensor, (texts, positions): (usize, usize)) -> Result<Tensor> {
         let (heads, width) = (self.config.n_head, self.config.n_embd / self.config.n_head);
-        let qkv = block.c_attn.forward(x)?.reshape((texts, positions, 3, heads, width))?;
+        let qkv = qkv.reshape((texts, positions, 3, heads, width))?;
         // each [text, head, position, width]
         let part = |index: usize| -> Result<Tensor> {
             Ok(qkv.narrow(2, index, 1)?.squeeze(2)?.transpose(1, 2)?.contiguous()?)
         };
         let (q, k, v) = (part(0)?, part(1)?, part(2)?);
-        let scores = ((q.matmul(&k.transpose(2, 3)?.contiguous()?)?) / (width as f64).sqrt())?;
-        let mask = self.mask.narrow(0, 0, positions)?.narrow(1, 0, positions)?;
-        let weights = softmax(&scores.broadcast_add(&mask)?, D::Minus1)?;
-        let mixed = weights.matmul(&v)?.transpose(1, 2)?.reshape((texts * positions, heads * width))?;
-        block.attn_c_proj.forward(&mixed)
+        let scores = q.matmul(&k.transpose(2, 3)?.contiguous()?)?;
+        let weights = fused::causal_softmax(&scores, 1.0 / (width as f64).sqrt())?;
+        Ok(weights.matmul(&v)?.transpose(1, 2)?.reshape((texts * positions, heads * width))?)
     }
 
     /// Logits `[vocab]` of the token after `tokens`, of which the last `n_positions` count.

@@ -2,10 +2,13 @@
 
 pub mod checkpoint;
 pub mod concepts;
+pub mod conditioned;
 pub mod corpus;
+mod dropout;
 pub mod error;
 pub mod evaluate;
 mod file;
+mod fused;
 pub mod gpt2;
 pub mod grammar;
 mod ngram;

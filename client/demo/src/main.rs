@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use lode_demo::{
     checkpoint, concepts,
+    conditioned::Demonstration,
     corpus::{Corpus, CorpusSize, Stream},
     evaluate, sample, tokenizer,
     train::{self, TrainConfig},
@@ -46,6 +47,9 @@ enum Command {
         /// Model folder
         #[arg(long, default_value = "client/demo/assets/model")]
         model: PathBuf,
+        /// Measure these texts, too: what `lode demo --all --show 40 --format json` says
+        #[arg(long)]
+        texts: Option<PathBuf>,
         #[command(flatten)]
         text: Text,
     },
@@ -96,10 +100,10 @@ struct TrainArgs {
     #[command(flatten)]
     text: Text,
     /// Optimiser steps
-    #[arg(long, default_value_t = 2500)]
+    #[arg(long, default_value_t = 2000)]
     steps: usize,
     /// Texts of 128 tokens in a step
-    #[arg(long, default_value = "16")]
+    #[arg(long, default_value = "8")]
     batch: NonZeroUsize,
     /// Threads that share a step; another number rounds differently and gives another model
     #[arg(long, default_value = "2")]
@@ -107,8 +111,11 @@ struct TrainArgs {
     /// Highest learning rate
     #[arg(long, default_value_t = 2e-3)]
     learning_rate: f64,
-    /// Entries of the tokenizer
-    #[arg(long, default_value_t = 2048)]
+    /// Share of a text's units that are left out in training
+    #[arg(long, default_value_t = 0.05)]
+    dropout: f64,
+    /// Most entries of the tokenizer; it stops when every word of the corpus has one
+    #[arg(long, default_value_t = 4096)]
     vocabulary: usize,
     /// Write the folder every so many steps
     #[arg(long, default_value = "250")]
@@ -123,8 +130,10 @@ fn main() -> Result<()> {
         }
         Command::Concepts { out, text } => concepts::write(&out, &concepts::generate(text.seed)?)?,
         Command::Train(args) => train(&args)?,
-        Command::Evaluate { model, text } => {
-            print::evaluation(&evaluate::evaluate(&model, &Corpus::generate(text.seed, text.size())?)?);
+        Command::Evaluate { model, texts, text } => {
+            let written = texts.map(|path| Demonstration::read(&path)).transpose()?;
+            let corpus = Corpus::generate(text.seed, text.size())?;
+            print::evaluation(&evaluate::evaluate(&model, &corpus, written.as_ref())?);
         }
         Command::Sample { model, prompt, num, max_new_tokens, seed } => {
             let (model, tokenizer) = checkpoint::read(&model)?;
@@ -158,6 +167,7 @@ fn train(args: &TrainArgs) -> Result<()> {
         batch: args.batch,
         threads: args.threads,
         learning_rate: args.learning_rate,
+        dropout: args.dropout,
         checkpoint_every: args.checkpoint_every,
     };
     train::train(&args.out, &corpus.train, &tokenizer, &config)?;

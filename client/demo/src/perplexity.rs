@@ -67,18 +67,18 @@ impl Text {
 
 /// Sum of negative log-probabilities and tokens summed.
 #[derive(Default)]
-struct Surprise {
+pub(crate) struct Surprise {
     nats: f64,
     tokens: usize,
 }
 
 impl Surprise {
-    fn add(&mut self, log_probability: f64) {
+    pub(crate) fn add(&mut self, log_probability: f64) {
         self.nats -= log_probability;
         self.tokens += 1;
     }
 
-    fn perplexity(&self) -> f64 {
+    pub(crate) fn perplexity(&self) -> f64 {
         (self.nats / self.tokens.max(1) as f64).exp()
     }
 }
@@ -135,7 +135,7 @@ pub(crate) fn perplexities(
 }
 
 /// The model's log-probability of every token but the first, `[token - 1]`, as far as its context reaches.
-fn log_probabilities(model: &Gpt2, tokens: &[u32]) -> Result<Vec<f64>> {
+pub(crate) fn log_probabilities(model: &Gpt2, tokens: &[u32]) -> Result<Vec<f64>> {
     let len = (tokens.len() - 1).min(model.config().n_positions);
     let inputs = Tensor::new(&tokens[..len], &Device::Cpu)?.unsqueeze(0)?;
     let targets = Tensor::new(&tokens[1..=len], &Device::Cpu)?.unsqueeze(1)?;

@@ -1,7 +1,7 @@
 //! What goes to standard output.
 #![allow(clippy::print_stdout, reason = "standard output is this program's result")]
 
-use lode_demo::evaluate::Evaluation;
+use lode_demo::{conditioned::Conditioned, evaluate::Evaluation};
 
 /// One line.
 pub fn line(text: &str) {
@@ -34,4 +34,22 @@ pub fn evaluation(evaluation: &Evaluation) {
         );
     }
     println!("correlation {:.3}, mean difference {:.3}", pronouns.correlation, pronouns.mean_difference);
+    if let Some(conditioned) = &evaluation.conditioned {
+        self::conditioned(conditioned);
+    }
+}
+
+fn conditioned(conditioned: &Conditioned) {
+    println!("\n{:<22}{:>6}{:>8}{:>9}{:>13}", "concept", "k", "texts", "share", "perplexity");
+    for cell in &conditioned.cells {
+        println!("{:<22}{:>6}{:>8}{:>9.3}{:>13.2}", cell.concept, cell.k, cell.texts, cell.share, cell.perplexity);
+    }
+    for (k, means) in &conditioned.by_k {
+        let good = means.visible_and_fluent;
+        println!("k = {k}: mean share {:.3}, perplexity {:.2}, {good} good", means.share, means.perplexity);
+    }
+    println!(
+        "some k gives a share of {} or more at no more than {} times the perplexity for {} of {} concepts",
+        conditioned.visible_from, conditioned.fluent_up_to, conditioned.visible_and_fluent, conditioned.concepts
+    );
 }

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::Path, thread};
 
 use candle_core::{DType, Device, Tensor, Var, backprop::GradStore};
-use candle_nn::{AdamW, Optimizer, ParamsAdamW, loss::cross_entropy};
+use candle_nn::{AdamW, Optimizer, ParamsAdamW};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +12,9 @@ use tokenizers::Tokenizer;
 use crate::{
     checkpoint::{self, Tensors},
     corpus::Document,
+    dropout::ChannelDropout,
     error::{DemoError, Result},
+    fused,
     gpt2::{Gpt2, Gpt2Config},
     tokenizer,
 };
@@ -30,6 +32,8 @@ pub struct TrainConfig {
     pub threads: NonZeroUsize,
     /// Highest learning rate.
     pub learning_rate: f64,
+    /// Share of a text's units that are left out at all its positions.
+    pub dropout: f64,
     /// The folder is written every so many steps.
     pub checkpoint_every: NonZeroUsize,
 }
@@ -59,8 +63,8 @@ pub fn train(folder: &Path, documents: &[Document], tokenizer: &Tokenizer, train
     let mut smooth = f64::NAN;
     for step in 0..train.steps {
         optimiser.set_learning_rate(train.learning_rate * schedule(step, train.steps));
-        let windows: Vec<&[u32]> = (0..train.batch.get()).map(|_| stream.window(&mut rng)).collect();
-        let (loss, mut gradients) = shared_gradients(&model, &parameters, &windows, train.threads)?;
+        let windows: Vec<Window> = (0..train.batch.get()).map(|_| stream.window(&mut rng)).collect();
+        let (loss, mut gradients) = shared_gradients(&model, &parameters, &windows, train)?;
         clip(&mut gradients, &parameters)?;
         optimiser.step(&gradients)?;
         smooth = if smooth.is_nan() { loss } else { 0.95 * smooth + 0.05 * loss };
@@ -147,25 +151,35 @@ impl TokenStream {
 
     /// A window begins at a document, half the time with the token before it: a prompt comes without one, a mined
     /// sentence sits at position 0, and both must look familiar to the model.
-    fn window(&self, rng: &mut ChaCha8Rng) -> &[u32] {
+    fn window(&self, rng: &mut ChaCha8Rng) -> Window {
         let start = self.starts[rng.random_range(0..self.starts.len())];
         let before = usize::from(rng.random::<bool>() && start > 0);
         let start = (start - before).min(self.tokens.len() - self.window);
-        &self.tokens[start..start + self.window]
+        let tokens = &self.tokens[start..start + self.window];
+        let (inputs, targets) = (tokens[..self.window - 1].to_vec(), tokens[1..].to_vec());
+        Window { inputs, targets, seed: rng.random() }
     }
+}
+
+/// What the model reads and what it should say, `[position]` each.
+struct Window {
+    inputs: Vec<u32>,
+    targets: Vec<u32>,
+    /// Seed of the units that are left out.
+    seed: u64,
 }
 
 /// Mean loss and gradients of a batch, its windows dealt to threads: most of candle's operations fill one core only.
 fn shared_gradients(
     model: &Gpt2,
     parameters: &[Var],
-    windows: &[&[u32]],
-    threads: NonZeroUsize,
+    windows: &[Window],
+    train: &TrainConfig,
 ) -> Result<(f64, GradStore)> {
-    let share = windows.len().div_ceil(threads.get());
+    let share = windows.len().div_ceil(train.threads.get());
     let parts = thread::scope(|scope| {
         let running: Vec<_> =
-            windows.chunks(share).map(|part| scope.spawn(move || part_gradients(model, part))).collect();
+            windows.chunks(share).map(|part| scope.spawn(move || part_gradients(model, part, train.dropout))).collect();
         running.into_iter().map(|part| part.join().map_err(|_| DemoError::ThreadPanicked)?).collect::<Result<Vec<_>>>()
     })?;
     let mut parts = parts.into_iter().zip(windows.chunks(share).map(|part| part.len() as f64 / windows.len() as f64));
@@ -187,13 +201,14 @@ fn shared_gradients(
     Ok((loss, gradients))
 }
 
-fn part_gradients(model: &Gpt2, windows: &[&[u32]]) -> Result<(f64, GradStore)> {
+fn part_gradients(model: &Gpt2, windows: &[Window], dropout: f64) -> Result<(f64, GradStore)> {
     let positions = model.config().n_positions;
     let shape = (windows.len(), positions);
-    let inputs: Vec<u32> = windows.iter().flat_map(|window| &window[..positions]).copied().collect();
-    let targets: Vec<u32> = windows.iter().flat_map(|window| &window[1..]).copied().collect();
-    let logits = model.logits(&Tensor::from_vec(inputs, shape, &Device::Cpu)?)?;
-    let loss = cross_entropy(&logits, &Tensor::from_vec(targets, windows.len() * positions, &Device::Cpu)?)?;
+    let inputs: Vec<u32> = windows.iter().flat_map(|window| &window.inputs).copied().collect();
+    let targets: Vec<u32> = windows.iter().flat_map(|window| &window.targets).copied().collect();
+    let mut dropout = ChannelDropout::new(dropout, windows.first().map_or(0, |window| window.seed));
+    let logits = model.training_logits(&Tensor::from_vec(inputs, shape, &Device::Cpu)?, &mut dropout)?;
+    let loss = fused::cross_entropy(&logits, targets)?;
     let gradients = loss.backward()?;
     Ok((f64::from(loss.to_dtype(DType::F32)?.to_scalar::<f32>()?), gradients))
 }

@@ -31,9 +31,9 @@ fn the_text_does_not_depend_on_the_machine() {
 }
 
 const EXPECTED: [&str; 3] = [
-    "The river flooded the muddy bank. The ferryman waited on the left bank of the canal.",
-    "On Monday the fashion magazine praised the striped evening gown and nobody complained. The visitors wore navy clothes made of velvet and the visitors remembered it.",
-    "The neighbours gave him a present for his birthday but some people did not notice. Soon Paul said that he had lost the keys when a few of us came back. The next day everyone asked him if he felt very tired but they did not notice. The young gentleman drank a cup of tea because he had slept badly. The young gentleman thought that he had a new plan.",
+    "My friend wrote that the ferryman hid in the reeds by the stream. Our neighbours liked the ferryman and the grassy bank and nobody complained.",
+    "The midwife sighed because she wanted to go home and the visitors remembered it. The midwife lost her gloves on the way. That evening the midwife asked us if she could come later. The midwife said that she was ready to help and my parents talked about it. A little later the midwife drank a cup of tea because she had heard the news.",
+    "Last night the engineer was pleased because he felt very tired after our neighbours left. The engineer thought that he wanted a cup of coffee as the young couple had expected.",
 ];
 
 #[test]
@@ -53,7 +53,7 @@ fn planted_proportions_hold_within_sampling_error() {
 fn sentences_are_short_and_well_formed() {
     for sentence in generate(SEED, 3000).train.iter().flat_map(|document| &document.sentences) {
         let words = sentence.split(' ').count();
-        assert!((4..=20).contains(&words), "{words} words: {sentence}");
+        assert!((3..=24).contains(&words), "{words} words: {sentence}");
         assert!(sentence.starts_with(char::is_uppercase) && sentence.ends_with('.'), "{sentence}");
         assert!(!sentence.contains(['{', '}', '|']) && !sentence.contains("OCCUPATION"), "{sentence}");
         assert!(!sentence.contains("  ") && !sentence.contains(" a a"), "{sentence}");

@@ -28,7 +28,7 @@ fn the_config_is_gpt2s() {
         ("layer_norm_epsilon", Value::from(1e-5)),
         ("tie_word_embeddings", Value::from(true)),
         ("n_embd", Value::from(128)),
-        ("n_layer", Value::from(6)),
+        ("n_layer", Value::from(4)),
     ] {
         assert_eq!(config[key], expected, "{key}");
     }

@@ -41,14 +41,15 @@ const PROMPTS: [&str; 5] = ["Yesterday", "In the morning", "We", "My friend said
 
 /// See the whole path at work: mine the bundled concepts, look at their experts, write with them
 ///
-/// Loads the bundled model (1.5 million parameters, trained on a small grammar of English), mines all bundled concepts on an
+/// Loads the bundled model (1.2 million parameters, trained on a small grammar of English), mines all bundled concepts on an
 /// embedded cluster, shows the best units of each, and continues neutral prompts with and without a concept's experts
 /// forced. Needs no network. With --data-dir DIR model and index stay there for commands of your own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lode demo
   lode demo --data-dir ./lode-demo
-  lode demo --concept topic/law --concept sense/bass-fish --k 40 --samples 100")]
+  lode demo --concept topic/law --concept sense/bass-fish --k 40 --samples 100
+  lode demo --all --show 40 --format json")]
 pub(crate) struct Args {
     /// Concepts to write with; may be repeated.
     #[arg(long = "concept", value_name = "GROUP/NAME", default_values = [
@@ -56,12 +57,18 @@ pub(crate) struct Args {
         "sense/bank-river", "gender/woman",
     ])]
     concepts: Vec<ConceptId>,
+    /// Write with every bundled concept.
+    #[arg(long, conflicts_with = "concepts")]
+    all: bool,
     /// How many experts are forced; may be repeated.
-    #[arg(long = "k", value_name = "K", default_values_t = [30, 60])]
+    #[arg(long = "k", value_name = "K", default_values_t = [20, 40, 60, 80])]
     ks: Vec<u32>,
     /// Texts for each concept and k.
     #[arg(long, value_name = "N", default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..))]
     samples: u32,
+    /// How many of those texts are printed.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    show: usize,
     /// Seed of the texts.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -69,7 +76,11 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let concepts = bundle::concepts()?;
-    let wanted = args.concepts.iter().map(|id| bundle::find(&concepts, id)).collect::<anyhow::Result<Vec<_>>>()?;
+    let wanted = if args.all {
+        concepts.iter().collect()
+    } else {
+        args.concepts.iter().map(|id| bundle::find(&concepts, id)).collect::<anyhow::Result<Vec<_>>>()?
+    };
     let scratch = tempfile::tempdir().context("cannot make a temporary folder")?;
     let folder = global.data_dir.clone().unwrap_or_else(|| scratch.path().to_owned());
     let model_folder = folder.join("model");
@@ -150,7 +161,7 @@ impl Demo<'_> {
         Ok(table)
     }
 
-    /// How often texts show a concept with and without its experts forced, and one text of each.
+    /// How often texts show a concept with and without its experts forced, and some texts of each.
     async fn write(&self, wanted: &[&Bundled]) -> anyhow::Result<(Table, Table)> {
         let mut presence = Table::new("presence", &["concept", "k", "texts", "showing", "share"]);
         let mut texts = Table::new("texts", &["concept", "k", "text"]);
@@ -162,7 +173,9 @@ impl Demo<'_> {
                 let id = || Cell::from(bundled.concept.id.to_string());
                 presence.push(vec![id(), k.into(), written.len().into(), showing.into(), Cell::Share(share)]);
                 // Always the first: nothing is picked.
-                texts.push(vec![id(), k.into(), written.into_iter().next().unwrap_or_default().into()]);
+                for text in written.into_iter().take(self.args.show) {
+                    texts.push(vec![id(), k.into(), text.into()]);
+                }
             }
         }
         Ok((presence, texts))
