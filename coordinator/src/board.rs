@@ -2,7 +2,7 @@
 //! an argument.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     time::{Duration, Instant},
 };
 
@@ -15,6 +15,8 @@ const MOST_LOSSES: u32 = 10;
 /// How long a shard that broke off waits before it runs again; doubled each time.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long it rather goes elsewhere.
+const AVOIDED: Duration = Duration::from_secs(20);
 
 /// What a shard is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +38,17 @@ pub(crate) enum Mishap {
     HandedBack,
 }
 
+/// What becomes of a shard after a mishap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Another attempt is under way.
+    RunsOn,
+    /// It will run again.
+    Waits,
+    /// It has been tried often enough, and is off the board.
+    SetAside,
+}
+
 /// One shard.
 #[derive(Clone, Debug)]
 pub(crate) struct Task {
@@ -47,15 +60,19 @@ pub(crate) struct Task {
     failures: u32,
     losses: u32,
     not_before: Option<Instant>,
-    /// Addresses on which it broke off.
-    avoid: BTreeSet<String>,
+    /// Addresses on which it broke off, and until when others are preferred.
+    avoid: BTreeMap<String, Instant>,
     /// Attempts under way.
     running: u32,
 }
 
 impl Task {
+    fn avoids(&self, worker: &str, now: Instant) -> bool {
+        self.avoid.get(worker).is_some_and(|until| now < *until)
+    }
+
     pub(crate) fn new(work: Work, tokens: u64, preferred: Option<String>) -> Self {
-        let avoid = BTreeSet::new();
+        let avoid = BTreeMap::new();
         Self { work, tokens, preferred, failures: 0, losses: 0, not_before: None, avoid, running: 0 }
     }
 }
@@ -85,11 +102,6 @@ impl Board {
         self.tasks.is_empty()
     }
 
-    /// Whether a shard waits, for a worker or for its time.
-    pub(crate) fn waits(&self) -> bool {
-        self.tasks.values().any(|task| task.running == 0)
-    }
-
     /// Shards that wait.
     pub(crate) fn waiting(&self) -> usize {
         self.tasks.values().filter(|task| task.running == 0).count()
@@ -99,7 +111,7 @@ impl Board {
     /// only if no one else is `present`.
     pub(crate) fn pick(&self, worker: &str, present: &[String], now: Instant) -> Option<ShardId> {
         let is_ready = |task: &Task| task.running == 0 && task.not_before.is_none_or(|time| time <= now);
-        let may = |task: &Task| !task.avoid.contains(worker) || present.iter().all(|url| task.avoid.contains(url));
+        let may = |task: &Task| !task.avoids(worker, now) || present.iter().all(|url| task.avoids(url, now));
         let ready = self.tasks.iter().filter(|(_, task)| is_ready(task) && may(task));
         let best = ready.max_by_key(|(shard, task)| {
             let is_own = task.preferred.as_deref() == Some(worker);
@@ -109,9 +121,9 @@ impl Board {
     }
 
     /// Shards with one attempt under way, which a free worker could do as well.
-    pub(crate) fn running_once(&self, worker: &str) -> impl Iterator<Item = (ShardId, &Task)> {
+    pub(crate) fn running_once(&self, worker: &str, now: Instant) -> impl Iterator<Item = (ShardId, &Task)> {
         let worker = worker.to_owned();
-        let once = self.tasks.iter().filter(move |(_, task)| task.running == 1 && !task.avoid.contains(&worker));
+        let once = self.tasks.iter().filter(move |(_, task)| task.running == 1 && !task.avoids(&worker, now));
         once.map(|(shard, task)| (*shard, task))
     }
 
@@ -127,28 +139,29 @@ impl Board {
         self.tasks.remove(&shard);
     }
 
-    /// An attempt ended before the shard was done. True if the shard runs on or will run again; false if it has been tried
-    /// often enough, and then it is off the board.
-    pub(crate) fn break_off(&mut self, shard: ShardId, worker: &str, mishap: Mishap, now: Instant) -> bool {
-        let Some(task) = self.tasks.get_mut(&shard) else { return true };
+    /// An attempt ended before the shard was done.
+    pub(crate) fn break_off(&mut self, shard: ShardId, worker: &str, mishap: Mishap, now: Instant) -> Fate {
+        let Some(task) = self.tasks.get_mut(&shard) else { return Fate::RunsOn };
         task.running = task.running.saturating_sub(1);
         match mishap {
             Mishap::Failure => task.failures += 1,
             Mishap::Loss => task.losses += 1,
             Mishap::HandedBack => {}
         }
-        task.avoid.insert(worker.to_owned());
+        if mishap != Mishap::HandedBack {
+            task.avoid.insert(worker.to_owned(), now + AVOIDED);
+        }
         if task.running > 0 {
-            return true;
+            return Fate::RunsOn;
         }
         if task.failures >= MOST_FAILURES || task.losses >= MOST_LOSSES {
             self.tasks.remove(&shard);
-            return false;
+            return Fate::SetAside;
         }
         let times = (task.failures + task.losses).saturating_sub(1).min(10);
         let wait = if mishap == Mishap::HandedBack { Duration::ZERO } else { FIRST_WAIT * 2u32.pow(times) };
         task.not_before = Some(now + wait.min(LONGEST_WAIT));
-        true
+        Fate::Waits
     }
 
     /// Some of a shard came through: what killed workers before is not to blame on the rest.
@@ -196,20 +209,25 @@ mod tests {
         board.add(ShardId(0), Task::new(Work::Range(0), 1, None));
         let now = Instant::now();
         board.begin(ShardId(0));
-        assert!(board.break_off(ShardId(0), "a", Mishap::Failure, now));
+        assert_eq!(board.break_off(ShardId(0), "a", Mishap::Failure, now), Fate::Waits);
         assert_eq!(board.pick("b", &present(), now), None);
         let later = now + LONGEST_WAIT;
         assert_eq!(board.pick("a", &present(), later), None);
         assert_eq!(board.pick("b", &present(), later), Some(ShardId(0)));
         // With nobody else there, the same worker gets it again.
         assert_eq!(board.pick("a", &["a".to_owned()], later), Some(ShardId(0)));
+        // Nor is it avoided for ever, or for having left in good order.
+        assert_eq!(board.pick("a", &present(), later + AVOIDED), Some(ShardId(0)));
+        board.begin(ShardId(0));
+        board.break_off(ShardId(0), "b", Mishap::HandedBack, now);
+        assert_eq!(board.pick("b", &present(), now), Some(ShardId(0)));
     }
 
     #[test]
     fn a_shard_that_fails_everywhere_is_set_aside() {
         let mut board = board();
         let now = Instant::now();
-        for (worker, goes_on) in [("a", true), ("b", true), ("c", false)] {
+        for (worker, goes_on) in [("a", Fate::Waits), ("b", Fate::Waits), ("c", Fate::SetAside)] {
             board.begin(ShardId(1));
             assert_eq!(board.break_off(ShardId(1), worker, Mishap::Failure, now), goes_on);
         }
@@ -219,11 +237,12 @@ mod tests {
             board.begin(ShardId(2));
             board.break_off(ShardId(2), "a", Mishap::HandedBack, now);
             board.begin(ShardId(2));
-            assert_eq!(board.break_off(ShardId(2), "a", Mishap::Loss, now), time < MOST_LOSSES);
+            let fate = if time < MOST_LOSSES { Fate::Waits } else { Fate::SetAside };
+            assert_eq!(board.break_off(ShardId(2), "a", Mishap::Loss, now), fate);
         }
         for _ in 0..3 * MOST_LOSSES {
             board.begin(ShardId(0));
-            assert!(board.break_off(ShardId(0), "a", Mishap::Loss, now));
+            assert_eq!(board.break_off(ShardId(0), "a", Mishap::Loss, now), Fate::Waits);
             board.forgive(ShardId(0));
         }
     }
@@ -233,13 +252,13 @@ mod tests {
         let mut board = board();
         let now = Instant::now();
         board.begin(ShardId(1));
-        assert_eq!(board.running_once("b").count(), 1);
+        assert_eq!(board.running_once("b", now).count(), 1);
         board.begin(ShardId(1));
-        assert_eq!(board.running_once("b").count(), 0);
-        assert!(board.break_off(ShardId(1), "a", Mishap::Loss, now));
+        assert_eq!(board.running_once("b", now).count(), 0);
+        assert_eq!(board.break_off(ShardId(1), "a", Mishap::Loss, now), Fate::RunsOn);
         assert!(board.pick("c", &present(), now) != Some(ShardId(1)));
-        assert_eq!((board.running_once("a").count(), board.running_once("b").count()), (0, 1));
+        assert_eq!((board.running_once("a", now).count(), board.running_once("b", now).count()), (0, 1));
         board.finish(ShardId(1));
-        assert!(board.waits() && !board.is_empty());
+        assert!(board.waiting() > 0 && !board.is_empty());
     }
 }

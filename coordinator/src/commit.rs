@@ -11,11 +11,11 @@ use lode_domain::{
     query::IndexedConcept,
     record::{ConceptHeader, ConceptKey},
 };
-use lode_index::{Index, Staging};
+use lode_index::{Index, IndexError, Staging};
 use lode_ops::pause_at;
 use lode_proto::Fault;
 
-use crate::{fault, job::JobHandle, metrics};
+use crate::{fault, intake::IntakeError, job::JobHandle, metrics};
 
 /// Settles concepts of one job, each once, whoever comes first.
 pub(crate) struct Committer {
@@ -39,14 +39,17 @@ impl Committer {
     /// Commits a concept of `table`, or notes why it cannot be had; does nothing if it is settled already.
     ///
     /// # Errors
-    /// If the index does not take it.
+    /// If what came is not whole, or the index does not take it.
     pub(crate) fn settle(
         &self,
         table: &Job,
         concept: &JobConcept,
         staging: Option<Staging>,
         outcome: Result<Scored, String>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), IntakeError> {
+        if outcome.is_ok() && staging.is_none() && !self.job.is_settled(&concept.id) {
+            return Err(IntakeError::Worker(Fault::internal(format!("`{}` came without blocks", concept.id))));
+        }
         if !self.job.claim(&concept.id) {
             return Ok(());
         }
@@ -64,7 +67,7 @@ impl Committer {
             self.job.tell(JobEvent::ConceptFailed { concept: concept.id.clone(), error: strict_error(&findings) });
             return Ok(());
         }
-        let staging = staging.ok_or_else(|| Fault::internal(format!("`{}` came without blocks", concept.id)))?;
+        let Some(staging) = staging else { return Ok(()) };
         let header = ConceptHeader {
             positives: scored.positives,
             negatives: scored.negatives,
@@ -76,13 +79,27 @@ impl Committer {
         };
         pause_at("coordinator-commit");
         let started = Instant::now();
-        staging.commit(&header).map_err(fault::of_index)?;
+        staging.commit(&header).map_err(|error| {
+            self.job.unclaim(&concept.id);
+            of_staging(error)
+        })?;
         metrics::COMMIT_SECONDS.observe(started.elapsed());
         pause_at("coordinator-committed");
         let key = self.key(concept);
-        let header = self.index.header(&key).map_err(fault::of_index)?;
+        let header = self.index.header(&key).map_err(|error| IntakeError::Own(fault::of_index(error)))?;
         self.job.tell(JobEvent::ConceptIndexed(IndexedConcept { concept: key.concept, recipe: key.recipe, header }));
         Ok(())
+    }
+}
+
+/// Whose fault it is that blocks cannot be staged or committed.
+pub(crate) fn of_staging(error: IndexError) -> IntakeError {
+    match error {
+        IndexError::Incomplete { .. }
+        | IndexError::OutOfRange { .. }
+        | IndexError::Twice { .. }
+        | IndexError::BadValue { .. } => IntakeError::Worker(Fault::internal(error)),
+        other => IntakeError::Own(fault::of_index(other)),
     }
 }
 

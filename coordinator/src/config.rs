@@ -15,7 +15,7 @@ pub struct Config {
     pub security: Security,
     /// How long it waits for what.
     pub timing: Timing,
-    /// Whether jobs that were interrupted go on; if not, they have failed.
+    /// Whether the coordinator stays: jobs that were interrupted go on, and new ones outlive it. If not, its jobs end with it.
     pub resume: bool,
     /// How much it takes on.
     pub limits: Limits,

@@ -15,8 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     attempt::Meter,
-    commit::Committer,
-    fault,
+    commit::{Committer, of_staging},
     spool::{RangeError, RangeFile, RangeWriter},
 };
 
@@ -53,11 +52,10 @@ pub(crate) fn take_concepts(
                     Entry::Occupied(entry) => entry.into_mut(),
                     Entry::Vacant(entry) => entry.insert(committer.stage(concept).map_err(IntakeError::Own)?),
                 };
-                staging.write(&block).map_err(|error| IntakeError::Own(fault::of_index(error)))?;
+                staging.write(&block).map_err(of_staging)?;
             }
             ShardEvent::ConceptDone { concept: place, outcome } => {
-                let settled = committer.settle(shard, concept(shard, place)?, staged.remove(&place), outcome);
-                settled.map_err(IntakeError::Own)?;
+                committer.settle(shard, concept(shard, place)?, staged.remove(&place), outcome)?;
             }
             ShardEvent::Dropped(_) | ShardEvent::Partial(_) => {
                 let told = "it sent a partial summary of a shard of whole concepts";

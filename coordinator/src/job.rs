@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     fault,
-    journal::{JobLog, Journal, JournalError, Restored},
+    journal::{JobLog, Journal, JournalError, MOST_ENDED, Restored},
     metrics,
 };
 
@@ -71,12 +71,10 @@ impl JobHandle {
         let has_ended = matches!(event, JobEvent::Ended { .. });
         let mut history = self.history();
         // Written first: what a watcher was told is told again after a restart.
-        if !matches!(event, JobEvent::Progress(_)) {
-            self.log.append(&event);
-        }
+        let written = matches!(event, JobEvent::Progress(_)) || self.log.append(&event);
         history.take(event);
         drop(history);
-        if has_ended {
+        if has_ended && written {
             self.log.close();
         }
         self.moved.send_replace(());
@@ -86,6 +84,11 @@ impl JobHandle {
     /// counts.
     pub(crate) fn claim(&self, concept: &ConceptId) -> bool {
         locked(&self.settled).insert(concept.clone())
+    }
+
+    /// Gives a claim back: what came was not whole.
+    pub(crate) fn unclaim(&self, concept: &ConceptId) {
+        locked(&self.settled).remove(concept);
     }
 
     /// Whether a concept needs nothing more.
@@ -109,7 +112,18 @@ impl JobHandle {
     }
 
     /// Everything from event number `after` on, progress not counted, then what comes, until the job has ended.
-    pub(crate) fn watch(self: Arc<Self>, after: usize) -> impl Stream<Item = JobEvent> + Send {
+    ///
+    /// # Errors
+    /// If there are fewer events: whoever asks has heard of some that were lost with the machine.
+    pub(crate) fn watch(self: Arc<Self>, after: usize) -> Result<impl Stream<Item = JobEvent> + Send + use<>, Fault> {
+        let known = self.history().events.len();
+        if after > known {
+            return Err(Fault::precondition(format!("{} has {known} events, not {after}: watch it anew", self.id)));
+        }
+        Ok(self.watch_from(after))
+    }
+
+    fn watch_from(self: Arc<Self>, after: usize) -> impl Stream<Item = JobEvent> + Send + use<> {
         let moved = self.moved.subscribe();
         let state = (self, moved, after, Progress::default());
         futures::stream::unfold(state, async |(job, mut moved, mut told, mut progress)| {
@@ -175,7 +189,7 @@ impl JobHandle {
 
     /// As its files tell; nothing is counted or written again.
     fn restored(restored: Restored) -> Self {
-        let Restored { id, spec, concepts, events, log } = restored;
+        let Restored { id, spec, concepts, events, log, .. } = restored;
         let handle = Self::new(id, spec, concepts, log);
         for event in events {
             match &event {
@@ -198,14 +212,23 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub(crate) struct Jobs {
     jobs: Mutex<BTreeMap<JobId, Arc<JobHandle>>>,
     journal: Journal,
+    next: AtomicU64,
 }
 
 impl Jobs {
-    /// The jobs of a data folder, and which of them have not ended.
+    /// The jobs of a data folder. Those that must not go on end here.
     pub(crate) fn restore(journal: Journal) -> Result<Self, JournalError> {
-        let jobs =
-            journal.restore()?.into_iter().map(|restored| (restored.id, Arc::new(JobHandle::restored(restored))));
-        Ok(Self { jobs: Mutex::new(jobs.collect()), journal })
+        let next = AtomicU64::new(journal.next_id()?);
+        let mut jobs = BTreeMap::new();
+        for restored in journal.restore()? {
+            let (id, verdict) = (restored.id, restored.verdict.filter(|_| !restored.has_ended()));
+            let handle = Arc::new(JobHandle::restored(restored));
+            if let Some((state, error)) = verdict {
+                handle.tell(JobEvent::Ended { state, error: error.to_owned() });
+            }
+            jobs.insert(id, handle);
+        }
+        Ok(Self { jobs: Mutex::new(jobs), journal, next })
     }
 
     /// Those that run, or should: after a restart, what was interrupted.
@@ -216,11 +239,16 @@ impl Jobs {
 
     /// Opens a job, which is on the disk when this returns.
     pub(crate) fn open(&self, spec: JobSpec, job: &Job) -> Result<Arc<JobHandle>, JournalError> {
-        let mut jobs = self.jobs();
-        let id = JobId(jobs.last_key_value().map_or(1, |(last, _)| last.0 + 1));
+        let id = JobId(self.next.fetch_add(1, Ordering::Relaxed));
         let log = self.journal.create(id, &spec, job)?;
         let handle = Arc::new(JobHandle::new(id, spec, job.concepts.len() as u32, log));
+        let mut jobs = self.jobs();
         jobs.insert(id, handle.clone());
+        let ended: Vec<JobId> =
+            jobs.iter().filter(|(_, job)| job.status().state != JobState::Running).map(|(id, _)| *id).collect();
+        for forgotten in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
+            jobs.remove(forgotten).into_iter().for_each(|job| job.log.remove());
+        }
         Ok(handle)
     }
 
@@ -244,6 +272,7 @@ impl Jobs {
         let job = self.get(id)?;
         match job.status().state {
             JobState::Running => {
+                job.log.cancel();
                 job.cancel.cancel();
                 Ok(JobState::Cancelled)
             }
@@ -278,7 +307,7 @@ mod tests {
     }
 
     fn jobs(folder: &std::path::Path) -> Jobs {
-        Jobs::restore(Journal::open(folder).unwrap()).unwrap()
+        Jobs::restore(Journal::open(folder, false).unwrap()).unwrap()
     }
 
     #[tokio::test]
@@ -289,13 +318,14 @@ mod tests {
         let failed = JobEvent::ConceptFailed { concept: "a/b".parse().unwrap(), error: "no".into() };
         let progress = Progress { tokens_done: 5, ..Progress::default() };
         let ended = JobEvent::Ended { state: JobState::Failed, error: "no".into() };
-        let early = tokio::spawn(job.clone().watch(0).collect::<Vec<_>>());
+        let early = tokio::spawn(job.clone().watch(0).unwrap().collect::<Vec<_>>());
         job.tell(failed.clone());
         job.tell(JobEvent::Progress(progress));
         job.tell(ended.clone());
         let expected = vec![failed, JobEvent::Progress(progress), ended];
-        assert_eq!(job.clone().watch(0).collect::<Vec<_>>().await, expected);
-        assert_eq!(job.clone().watch(1).collect::<Vec<_>>().await, expected[1..]);
+        assert_eq!(job.clone().watch(0).unwrap().collect::<Vec<_>>().await, expected);
+        assert_eq!(job.clone().watch(1).unwrap().collect::<Vec<_>>().await, expected[1..]);
+        assert!(job.clone().watch(9).err().unwrap().message.contains("watch it anew"));
         assert_eq!(early.await.unwrap().last(), expected.last());
         assert_eq!((job.status().failed, job.status().state), (1, JobState::Failed));
         assert!(jobs.cancel(job.id).unwrap_err().message.contains("failed already"));

@@ -2,17 +2,18 @@
 //!
 //! A job is two files of the folder `jobs`: `N.job` has its sentences and concepts until it ends, `N.events` its spec and
 //! everything that happened to it but progress. Both are runs of frames, `[length: 4][crc32: 4][payload]`; what a crash left
-//! of the last frame is cut off. A job is acknowledged when both files are on the disk.
+//! of the last frame is cut off. A job is acknowledged when both files are on the disk. `N.once` marks a job that ends
+//! with the command that asked for it, `N.cancelled` one that somebody stopped.
 
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use lode_domain::{
-    event::{JobEvent, JobSpec},
+    event::{JobEvent, JobSpec, JobState},
     id::JobId,
     job::Job,
 };
@@ -21,7 +22,7 @@ use lode_proto::convert::{
 };
 
 /// Ended jobs that are remembered.
-const MOST_ENDED: usize = 1000;
+pub(crate) const MOST_ENDED: usize = 1000;
 /// A frame beyond this is damage.
 const MOST_BYTES: u32 = 256 << 20;
 
@@ -43,6 +44,8 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Journal
 #[derive(Debug)]
 pub(crate) struct Journal {
     dir: PathBuf,
+    /// Whether jobs end with this process.
+    once: bool,
 }
 
 /// A job as its files tell.
@@ -52,6 +55,8 @@ pub(crate) struct Restored {
     pub(crate) concepts: u32,
     pub(crate) events: Vec<JobEvent>,
     pub(crate) log: JobLog,
+    /// Why it is not to go on, if it has not ended.
+    pub(crate) verdict: Option<(JobState, &'static str)>,
 }
 
 impl Restored {
@@ -61,11 +66,30 @@ impl Restored {
 }
 
 impl Journal {
-    /// Opens the folder `jobs` of a data folder.
-    pub(crate) fn open(data_dir: &Path) -> Result<Self, JournalError> {
+    /// Opens the folder `jobs` of a data folder; `once` if its new jobs end with this process.
+    pub(crate) fn open(data_dir: &Path, once: bool) -> Result<Self, JournalError> {
         let dir = data_dir.join("jobs");
         fs::create_dir_all(&dir).map_err(failed("creating", &dir))?;
-        Ok(Self { dir })
+        Ok(Self { dir, once })
+    }
+
+    /// A number above those of all files that are there, readable or not.
+    pub(crate) fn next_id(&self) -> Result<u64, JournalError> {
+        Ok(self.numbers()?.last().map_or(1, |last| last.0 + 1))
+    }
+
+    /// The jobs whose events are there, rising.
+    fn numbers(&self) -> Result<Vec<JobId>, JournalError> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.dir).map_err(failed("reading", &self.dir))? {
+            let path = entry.map_err(failed("reading", &self.dir))?.path();
+            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            if let Some(number) = number.filter(|_| path.extension().is_some_and(|is| is == "events")) {
+                ids.push(JobId(number));
+            }
+        }
+        ids.sort_unstable();
+        Ok(ids)
     }
 
     /// Writes a new job down. It is on the disk when this returns.
@@ -78,6 +102,10 @@ impl Journal {
         }
         written.and_then(|()| file.sync_all()).map_err(failed("writing", &content))?;
 
+        if self.once {
+            let mark = self.path(id, "once");
+            File::create(&mark).map_err(failed("creating", &mark))?;
+        }
         let events = self.path(id, "events");
         let concepts = (job.concepts.len() as u32).to_le_bytes();
         let head = [frame(&spec_to_bytes(spec)), frame(&concepts)].concat();
@@ -85,22 +113,17 @@ impl Journal {
         let mut file = file.map_err(failed("creating", &events))?;
         file.write_all(&head).and_then(|()| file.sync_all()).map_err(failed("writing", &events))?;
         File::open(&self.dir).and_then(|dir| dir.sync_all()).map_err(failed("syncing", &self.dir))?;
-        Ok(JobLog { file: Mutex::new(file), path: events, content })
+        Ok(self.log(id, job.concepts.len() as u32, Some((file, head.len() as u64))))
+    }
+
+    fn log(&self, id: JobId, concepts: u32, open: Option<(File, u64)>) -> JobLog {
+        JobLog { open: Mutex::new(open), concepts, path: self.path(id, "events"), content: self.path(id, "job") }
     }
 
     /// All jobs, by id; the oldest that have ended are forgotten. What cannot be read is told in the log and left alone.
     pub(crate) fn restore(&self) -> Result<Vec<Restored>, JournalError> {
-        let mut ids = Vec::new();
-        for entry in fs::read_dir(&self.dir).map_err(failed("reading", &self.dir))? {
-            let path = entry.map_err(failed("reading", &self.dir))?.path();
-            let number = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            if let Some(number) = number.filter(|_| path.extension().is_some_and(|is| is == "events")) {
-                ids.push(JobId(number));
-            }
-        }
-        ids.sort_unstable();
         let mut restored = Vec::new();
-        for id in ids {
+        for id in self.numbers()? {
             match self.read(id) {
                 Ok(job) => restored.push(job),
                 Err(error) => tracing::warn!(job = %id, %error, "a job's record cannot be read and is left alone"),
@@ -130,18 +153,30 @@ impl Journal {
             tracing::warn!(job = %id, "the end of a job's record was torn and is cut off");
             file.set_len(whole as u64).map_err(failed("cutting", &path))?;
         }
-        // Reading went beyond what is left.
-        let file = OpenOptions::new().append(true).open(&path).map_err(failed("opening", &path))?;
         let [spec, concepts, events @ ..] = &frames[..] else {
             return Err(malformed("it has no beginning".to_owned()));
         };
         let spec = spec_from_bytes(spec).map_err(|error| malformed(error.to_string()))?;
         let concepts = concepts.as_slice().try_into().map(u32::from_le_bytes);
         let concepts = concepts.map_err(|_| malformed("its number of concepts is none".to_owned()))?;
-        let events = events.iter().map(|event| event_from_bytes(event)).collect::<Result<_, _>>();
+        let events = events.iter().map(|event| event_from_bytes(event)).collect::<Result<Vec<_>, _>>();
         let events = events.map_err(|error| malformed(error.to_string()))?;
-        let log = JobLog { file: Mutex::new(file), path, content: self.path(id, "job") };
-        Ok(Restored { id, spec, concepts, events, log })
+        // Nothing more is written about a job that has ended, and files that can be open are few.
+        let has_ended = matches!(events.last(), Some(JobEvent::Ended { .. }));
+        let open = match has_ended {
+            true => None,
+            // Reading went beyond what is left.
+            false => Some(OpenOptions::new().append(true).open(&path).map_err(failed("opening", &path))?),
+        };
+        let log = self.log(id, concepts, open.map(|file| (file, whole as u64)));
+        let verdict = if self.path(id, "cancelled").exists() {
+            Some((JobState::Cancelled, ""))
+        } else if self.path(id, "once").exists() {
+            Some((JobState::Failed, "the command that ran it was interrupted"))
+        } else {
+            None
+        };
+        Ok(Restored { id, spec, concepts, events, log, verdict })
     }
 
     fn path(&self, id: JobId, extension: &str) -> PathBuf {
@@ -152,7 +187,9 @@ impl Journal {
 /// One job's files.
 #[derive(Debug)]
 pub(crate) struct JobLog {
-    file: Mutex<File>,
+    /// The events' file and how long its whole frames are, until the job has ended.
+    open: Mutex<Option<(File, u64)>>,
+    concepts: u32,
     path: PathBuf,
     content: PathBuf,
 }
@@ -160,30 +197,65 @@ pub(crate) struct JobLog {
 impl JobLog {
     /// Writes an event down. A crash of the process cannot lose it; one of the machine can, and costs what it told of to be
     /// done again.
-    pub(crate) fn append(&self, event: &JobEvent) {
+    ///
+    /// False if the disk did not take it; the job goes on, and after a restart a little of it would be done again.
+    pub(crate) fn append(&self, event: &JobEvent) -> bool {
         let frame = frame(&event_to_bytes(event));
-        let written = self.file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&frame);
-        if let Err(error) = written {
-            // The job goes on: after a restart a little of it would be done again.
-            tracing::warn!(path = %self.path.display(), %error, "an event of a job could not be written down");
+        let mut open = self.open();
+        let Some((file, length)) = open.as_mut() else { return false };
+        match file.write_all(&frame) {
+            Ok(()) => {
+                *length += frame.len() as u64;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(path = %self.path.display(), %error, "an event of a job could not be written down");
+                // Half a frame would hide everything that comes after it.
+                if let Err(error) = file.set_len(*length) {
+                    tracing::warn!(path = %self.path.display(), %error, "and what was written of it stays");
+                    *open = None;
+                }
+                false
+            }
         }
+    }
+
+    /// Notes that somebody stopped the job, so that no restart goes on with it.
+    pub(crate) fn cancel(&self) {
+        let mark = self.path.with_extension("cancelled");
+        if let Err(error) = File::create(&mark) {
+            tracing::warn!(path = %mark.display(), %error, "that a job was cancelled could not be written down");
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Option<(File, u64)>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The job's sentences and concepts.
     pub(crate) fn content(&self) -> Result<Job, JournalError> {
         let bytes = fs::read(&self.content).map_err(failed("reading", &self.content))?;
-        let (frames, _) = frames(&bytes);
-        job_from_records(frames).map_err(|error| failed("reading", &self.content)(io::Error::other(error)))
+        let (frames, whole) = frames(&bytes);
+        let job =
+            job_from_records(frames).map_err(|error| failed("reading", &self.content)(io::Error::other(error)))?;
+        if whole < bytes.len() || job.concepts.len() != self.concepts as usize {
+            return Err(failed("reading", &self.content)(io::Error::other("it is damaged; submit the job again")));
+        }
+        Ok(job)
     }
 
     /// Removes what only an unfinished job needs.
     pub(crate) fn close(&self) {
+        *self.open() = None;
         self.remove_file(&self.content);
+        self.remove_file(&self.path.with_extension("once"));
+        self.remove_file(&self.path.with_extension("cancelled"));
     }
 
-    fn remove(&self) {
+    /// Forgets the job.
+    pub(crate) fn remove(&self) {
+        self.close();
         self.remove_file(&self.path);
-        self.remove_file(&self.content);
     }
 
     fn remove_file(&self, path: &Path) {
@@ -222,7 +294,7 @@ fn frames(bytes: &[u8]) -> (Vec<Vec<u8>>, usize) {
 
 #[cfg(test)]
 mod tests {
-    use lode_domain::{concept::Concept, event::JobState, expertise::Recipe, plan::SplitMode};
+    use lode_domain::{concept::Concept, expertise::Recipe, plan::SplitMode};
 
     use super::*;
 
@@ -243,11 +315,11 @@ mod tests {
     #[test]
     fn a_job_is_as_it_was_after_a_crash_at_any_byte() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path()).unwrap();
+        let journal = Journal::open(dir.path(), false).unwrap();
         let log = journal.create(JobId(3), &spec(), &job()).unwrap();
         let begun = fs::metadata(&log.path).unwrap().len();
         let events = [event("one"), event("two")];
-        events.iter().for_each(|event| log.append(event));
+        events.iter().for_each(|event| assert!(log.append(event)));
         let whole = fs::read(&log.path).unwrap();
         for cut in begun as usize..=whole.len() {
             fs::write(&log.path, &whole[..cut]).unwrap();
@@ -265,7 +337,7 @@ mod tests {
     #[test]
     fn an_unreadable_record_does_not_stop_the_others() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path()).unwrap();
+        let journal = Journal::open(dir.path(), false).unwrap();
         journal.create(JobId(1), &spec(), &job()).unwrap();
         let bad = journal.create(JobId(2), &spec(), &job()).unwrap();
         fs::write(&bad.path, b"nothing of ours").unwrap();
@@ -273,12 +345,29 @@ mod tests {
         let ids: Vec<JobId> = journal.restore().unwrap().iter().map(|job| job.id).collect();
         assert_eq!(ids, [JobId(1)]);
         assert!(bad.path.exists());
+        // Its number is not given to another job, and neither is that of a job whose sentences are damaged mined in part.
+        assert_eq!(journal.next_id().unwrap(), 3);
+        let damaged = journal.create(JobId(4), &spec(), &job()).unwrap();
+        let bytes = fs::read(&damaged.content).unwrap();
+        fs::write(&damaged.content, &bytes[..bytes.len() - 1]).unwrap();
+        assert!(damaged.content().unwrap_err().to_string().contains("damaged"));
+    }
+
+    #[test]
+    fn what_ends_with_its_command_and_what_was_cancelled_does_not_go_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let stays = Journal::open(dir.path(), false).unwrap();
+        stays.create(JobId(1), &spec(), &job()).unwrap();
+        stays.create(JobId(2), &spec(), &job()).unwrap().cancel();
+        Journal::open(dir.path(), true).unwrap().create(JobId(3), &spec(), &job()).unwrap();
+        let verdicts: Vec<_> = stays.restore().unwrap().iter().map(|job| job.verdict.map(|one| one.0)).collect();
+        assert_eq!(verdicts, [None, Some(JobState::Cancelled), Some(JobState::Failed)]);
     }
 
     #[test]
     fn ended_jobs_are_small_and_not_kept_for_ever() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path()).unwrap();
+        let journal = Journal::open(dir.path(), false).unwrap();
         for number in 0..MOST_ENDED as u64 + 3 {
             let log = journal.create(JobId(number), &spec(), &job()).unwrap();
             log.append(&JobEvent::Ended { state: JobState::Done, error: String::new() });

@@ -40,6 +40,7 @@ use arc_swap::ArcSwap;
 use lode_domain::{
     cluster::ClusterStatus,
     event::{JobEvent, JobState},
+    id::JobId,
 };
 use lode_index::{Index, IndexError};
 use lode_proto::{
@@ -56,7 +57,7 @@ pub use self::{
     metrics::METRICS,
     security::Security,
 };
-use self::{http::Phase, job::Jobs, journal::Journal, registry::Registry};
+use self::{http::Phase, job::Jobs, journal::Journal, registry::Registry, spool::Spool};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -74,6 +75,8 @@ pub struct Coordinator {
     registry: Arc<Registry>,
     jobs: Arc<Jobs>,
     timing: Timing,
+    /// Whether jobs that were interrupted go on.
+    resume: bool,
     /// Interrupts jobs; they go on when the coordinator starts again.
     suspend: CancellationToken,
     /// A [`Phase`].
@@ -117,19 +120,16 @@ impl Coordinator {
     /// If one does not open; the message says why and what to do.
     pub fn open(config: &Config) -> Result<Arc<Self>, OpenError> {
         let index = Index::open(&config.data_dir.join("index"))?;
-        let jobs = Jobs::restore(Journal::open(&config.data_dir)?)?;
-        if !config.resume {
-            for job in jobs.unfinished() {
-                let error = "the command that ran it was interrupted".to_owned();
-                job.tell(JobEvent::Ended { state: JobState::Failed, error });
-            }
-        }
+        let jobs = Jobs::restore(Journal::open(&config.data_dir, !config.resume)?)?;
+        let unfinished: Vec<JobId> = jobs.unfinished().iter().map(|job| job.id).collect();
+        Spool::tidy(&config.data_dir, &unfinished);
         Ok(Arc::new(Self {
             index,
             data_dir: config.data_dir.clone(),
             registry: Arc::new(Registry::new(config.timing.lease)),
             jobs: Arc::new(jobs),
             timing: config.timing,
+            resume: config.resume,
             suspend: CancellationToken::new(),
             phase: AtomicU8::new(Phase::Starting as u8),
             security: ArcSwap::from_pointee(config.security.clone()),
@@ -140,7 +140,7 @@ impl Coordinator {
     /// Goes on with the jobs that had not ended when the coordinator stopped.
     async fn resume(self: Arc<Self>) {
         let unfinished = self.jobs.unfinished();
-        if unfinished.is_empty() {
+        if unfinished.is_empty() || !self.resume {
             return;
         }
         // Workers that live notice at their next sign of life that they are unknown, and register again. Who plans before,
@@ -153,7 +153,7 @@ impl Coordinator {
             match self.index.model_named(&handle.spec.model) {
                 Ok(model) => {
                     tracing::info!(job = %handle.id, "job goes on");
-                    tokio::spawn(job_run::run(self.clone(), handle, model.hash));
+                    job_run::launch(self.clone(), handle, model.hash);
                 }
                 Err(error) => handle.tell(JobEvent::Ended { state: JobState::Failed, error: error.to_string() }),
             }

@@ -1,7 +1,8 @@
 //! Partial summaries of a split's ranges become expertise: exactly what one worker with all sentences would have found.
 //!
 //! Unit block by unit block, on all cores: a block of every range is read, the blocks are merged and scored. Memory is
-//! about three times [`BLOCK_BYTES`] a core, however many ranges and sentences there are, as long as one unit's responses are below it.
+//! about three times [`BLOCK_BYTES`] a core, and the scores of a block, 20 bytes a unit and concept; however many ranges and
+//! sentences there are, as long as one unit's responses are below it.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
@@ -17,8 +18,9 @@ use lode_index::Staging;
 use lode_ops::pause_at;
 use lode_proto::Fault;
 use rayon::prelude::*;
+use tokio_util::sync::CancellationToken;
 
-use crate::{commit::Committer, fault, metrics, spool::RangeFile};
+use crate::{commit::Committer, fault, intake::IntakeError, metrics, spool::RangeFile};
 
 /// Bytes of one block of all ranges.
 const BLOCK_BYTES: usize = 8 << 20;
@@ -28,8 +30,14 @@ const MOST_UNITS: usize = 4096;
 /// Merges the `ranges` that cover all sentences of `table`, and settles its concepts.
 ///
 /// # Errors
-/// If a range cannot be read or does not fit the others, or the index does not take a concept.
-pub(crate) fn merge(committer: &Committer, table: &Arc<Job>, ranges: &[RangeFile], units: u32) -> Result<(), Fault> {
+/// If a range cannot be read or does not fit the others, the index does not take a concept, or `stop` fires.
+pub(crate) fn merge(
+    committer: &Committer,
+    table: &Arc<Job>,
+    ranges: &[RangeFile],
+    units: u32,
+    stop: &CancellationToken,
+) -> Result<(), Fault> {
     let started = Instant::now();
     // Sentences that have responses are numbered anew, in the same order.
     let kept: Vec<u32> = ranges.iter().flat_map(|range| range.kept.iter().copied()).collect();
@@ -53,6 +61,9 @@ pub(crate) fn merge(committer: &Committer, table: &Arc<Job>, ranges: &[RangeFile
             (0..units).step_by(block_units as usize).map(|start| start..(start + block_units).min(units)).collect();
         // A batch of blocks at a time, so that what is scored does not run ahead of what is stored.
         for (batch, few) in blocks.chunks(rayon::current_num_threads().max(1)).enumerate() {
+            if stop.is_cancelled() {
+                return Err(Fault::cancelled("the job was stopped while its partial summaries were merged"));
+            }
             let merged: Vec<Vec<ExpertiseBlock>> =
                 few.par_iter().map(|block| merged(ranges, block.clone(), &labels)).collect::<Result<_, Fault>>()?;
             for block in merged {
@@ -76,7 +87,10 @@ pub(crate) fn merge(committer: &Committer, table: &Arc<Job>, ranges: &[RangeFile
         "partial summaries merged"
     );
     for one in wanted {
-        committer.settle(table, one.concept, staged.remove(&one.concept.id), one.outcome)?;
+        let settled = committer.settle(table, one.concept, staged.remove(&one.concept.id), one.outcome);
+        settled.map_err(|error| match error {
+            IntakeError::Own(fault) | IntakeError::Worker(fault) => fault,
+        })?;
     }
     Ok(())
 }

@@ -157,6 +157,28 @@ impl Registry {
         }
         let client = WorkerClient::new(&card.url, credentials)?;
         let mut members = locked(&self.members);
+        let others = || members.values().filter(|member| member.card.url != card.url);
+        let (name, hash) = (&card.model.name, card.model.hash);
+        if let Some(other) = others().find(|m| m.card.model.name == *name && m.card.model.hash != hash) {
+            return Err(other_model(name, other.card.model.hash, hash));
+        }
+        let same_model = |member: &&Arc<Member>| member.card.model.hash == hash;
+        if let Some(other) = others().filter(same_model).find(|m| m.card.precision != card.precision) {
+            return Err(Fault::precondition(format!(
+                "the other workers with model `{name}` compute in {}, this one in {}: results would depend on which worker \
+                 ran a concept; start all with the same --dtype",
+                other.card.precision, card.precision
+            )));
+        }
+        let kind = |device: &str| device.split([' ', ':']).next().unwrap_or_default().to_owned();
+        if let Some(other) = others().filter(same_model).find(|m| kind(&m.card.device) != kind(&card.device)) {
+            return Err(Fault::precondition(format!(
+                "the other workers with model `{name}` compute on {}, this one on {}: their last bits differ, and results \
+                 would depend on which worker ran a concept; start all with the same kind of --device",
+                other.card.device, card.device
+            )));
+        }
+        // Only who is welcome takes another's place.
         members.retain(|_, member| {
             let is_other = member.card.url != card.url;
             if !is_other {
@@ -164,25 +186,14 @@ impl Registry {
             }
             is_other
         });
-        let (name, hash) = (&card.model.name, card.model.hash);
-        if let Some(other) = members.values().find(|m| m.card.model.name == *name && m.card.model.hash != hash) {
-            return Err(other_model(name, other.card.model.hash, hash));
-        }
-        let same_model = |member: &&Arc<Member>| member.card.model.hash == hash;
-        if let Some(other) = members.values().filter(same_model).find(|m| m.card.precision != card.precision) {
-            return Err(Fault::precondition(format!(
-                "the other workers with model `{name}` compute in {}, this one in {}: results would depend on which worker \
-                 ran a concept; start all with the same --dtype",
-                other.card.precision, card.precision
-            )));
-        }
         let mut id = WorkerId(0);
         self.changes.send_modify(|changes| {
             *changes += 1;
             id = WorkerId(*changes);
         });
         tracing::info!(worker = %id, url = card.url, device = card.device, model = %name, hash = hash.short(), "registered");
-        let speed = if card.tokens_per_second > 0.0 { card.tokens_per_second } else { 1.0 };
+        let told = card.tokens_per_second;
+        let speed = if told.is_finite() && told > 0.0 { told } else { 1.0 };
         let member = Member {
             id,
             card,

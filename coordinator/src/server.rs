@@ -15,7 +15,6 @@ use lode_index::Index;
 use lode_proto::{
     Fault,
     convert::{BadField, JobAssembly, query_experts, query_subject, top_query},
-    trace::carried,
     wire::{self, submit_job_request::Message},
 };
 use tokio_util::sync::CancellationToken;
@@ -76,7 +75,9 @@ async fn receive(mut messages: Streaming<wire::SubmitJobRequest>) -> Result<(Job
         };
         assembly.take(part).map_err(bad)?;
     }
-    Ok((spec, assembly.finish().map_err(bad)?))
+    let job = assembly.finish().map_err(bad)?;
+    job.check_form().map_err(Fault::invalid)?;
+    Ok((spec, job))
 }
 
 /// A text field that the domain reads.
@@ -100,7 +101,7 @@ impl wire::lode_server::Lode for Front {
         let opened = tokio::task::spawn_blocking(move || jobs.open(spec, &job).map_err(fault::of_journal)).await;
         let handle = opened.map_err(|error| Fault::internal(format!("writing the job down failed: {error}")))??;
         tracing::info!(job = %handle.id, model = %handle.spec.model, concepts, "job submitted");
-        tokio::spawn(carried(job_run::run(self.coordinator.clone(), handle.clone(), model)));
+        job_run::launch(self.coordinator.clone(), handle.clone(), model);
         Ok(Response::new(wire::SubmitJobReply { job: handle.id.0 }))
     }
 
@@ -124,7 +125,7 @@ impl wire::lode_server::Lode for Front {
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         let request = request.into_inner();
         let job = self.coordinator.jobs.get(JobId(request.job))?;
-        let events = job.watch(usize::try_from(request.after).unwrap_or(usize::MAX)).map(|event| Ok(event.into()));
+        let events = job.watch(usize::try_from(request.after).unwrap_or(usize::MAX))?.map(|event| Ok(event.into()));
         let until = self.shutdown.clone().cancelled_owned();
         Ok(Response::new(Box::pin(events.take_until(until))))
     }

@@ -61,6 +61,17 @@ impl Spool {
         Self { dir: data_dir.join("partial").join(job.0.to_string()) }
     }
 
+    /// Removes what jobs that do not go on have left behind.
+    pub(crate) fn tidy(data_dir: &Path, unfinished: &[JobId]) {
+        let Ok(entries) = fs::read_dir(data_dir.join("partial")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            let job = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok()).map(JobId);
+            if job.is_some_and(|job| !unfinished.contains(&job)) {
+                Self { dir: path }.remove();
+            }
+        }
+    }
+
     /// The split that was under way, if any.
     pub(crate) fn read(&self) -> Option<SplitRecord> {
         let text = fs::read(self.dir.join("split.json")).ok()?;
@@ -72,7 +83,7 @@ impl Spool {
     /// Begins a split.
     pub(crate) fn begin(&self, record: &SplitRecord) -> Result<(), Fault> {
         self.remove();
-        let begun = fs::create_dir_all(&self.dir).and_then(|()| self.put_json("split", record));
+        let begun = fs::create_dir_all(&self.dir).and_then(|()| self.put_json("split", 0, record));
         begun.map_err(|error| failed("beginning", &self.dir, &error))
     }
 
@@ -98,7 +109,8 @@ impl Spool {
         let path = self.dir.join(format!("{number}.{attempt}.part"));
         let file = File::create(&path).map_err(|error| failed("creating", &path, &error))?;
         let crc32 = crc32fast::Hasher::new();
-        Ok(RangeWriter { spool: self.clone(), number, path, file, sentences, units, next: 0, dropped: None, crc32 })
+        let spool = self.clone();
+        Ok(RangeWriter { spool, number, attempt, path, file, sentences, units, next: 0, dropped: None, crc32 })
     }
 
     /// A range that was finished, as its files tell; one that is damaged is as good as missing.
@@ -118,8 +130,8 @@ impl Spool {
     }
 
     /// Whole or not at all.
-    fn put_json(&self, name: &str, value: &impl Serialize) -> io::Result<()> {
-        let (path, fresh) = (self.dir.join(format!("{name}.json")), self.dir.join(format!("{name}.json.new")));
+    fn put_json(&self, name: &str, attempt: u64, value: &impl Serialize) -> io::Result<()> {
+        let (path, fresh) = (self.dir.join(format!("{name}.json")), self.dir.join(format!("{name}.{attempt}.new")));
         let mut file = File::create(&fresh)?;
         file.write_all(&serde_json::to_vec(value)?)?;
         file.sync_all()?;
@@ -131,6 +143,7 @@ impl Spool {
 pub(crate) struct RangeWriter {
     spool: Spool,
     number: u32,
+    attempt: u64,
     path: PathBuf,
     file: File,
     sentences: Range<u32>,
@@ -166,8 +179,9 @@ impl RangeWriter {
                 if !fits {
                     return Err(self.nonsense("responses that do not follow the last ones"));
                 }
-                if responses.iter().any(|response| !response.is_finite()) {
-                    return Err(self.nonsense("a response that is not finite"));
+                if let Some(place) = responses.iter().position(|response| !response.is_finite()) {
+                    let unit = start as usize + place / kept.max(1);
+                    return Err(self.nonsense(&format!("a response of unit {unit} that is not finite")));
                 }
                 let bytes: Vec<u8> = responses.iter().flat_map(|response| response.to_le_bytes()).collect();
                 self.crc32.update(&bytes);
@@ -189,13 +203,13 @@ impl RangeWriter {
     /// # Errors
     /// If the disk does not take it.
     pub(crate) fn finish(self) -> Result<RangeFile, Fault> {
-        let (spool, number) = (self.spool.clone(), self.number);
+        let (spool, number, attempt) = (self.spool.clone(), self.number, self.attempt);
         let dropped = self.dropped.clone().unwrap_or_default();
         let sidecar = Sidecar { units: self.units, dropped: dropped.clone(), crc32: self.crc32.clone().finalize() };
         let path = spool.responses(number);
         let done = fs::rename(&self.path, &path)
             .and_then(|()| RangeFile::open(&path, &self.sentences, &dropped, self.units))
-            .and_then(|range| spool.put_json(&number.to_string(), &sidecar).map(|()| range));
+            .and_then(|range| spool.put_json(&number.to_string(), attempt, &sidecar).map(|()| range));
         done.map_err(|error| failed("finishing", &path, &error))
     }
 
@@ -227,7 +241,6 @@ pub(crate) enum RangeError {
 /// The responses to a range's sentences, on disk.
 #[derive(Debug)]
 pub(crate) struct RangeFile {
-    file: File,
     path: PathBuf,
     /// The sentences that have responses, by their number in the split's table, ascending.
     pub(crate) kept: Vec<u32>,
@@ -237,17 +250,16 @@ pub(crate) struct RangeFile {
 
 impl RangeFile {
     fn open(path: &Path, sentences: &Range<u32>, dropped: &[DroppedSentence], units: u32) -> io::Result<Self> {
-        let file = File::open(path)?;
         let dropped: Vec<DroppedSentence> = dropped
             .iter()
             .map(|one| DroppedSentence { sentence: sentences.start + one.sentence, kind: one.kind })
             .collect();
         let is_kept = |number: &u32| dropped.binary_search_by_key(number, |one| one.sentence).is_err();
         let kept: Vec<u32> = sentences.clone().filter(is_kept).collect();
-        if file.metadata()?.len() != kept.len() as u64 * u64::from(units) * 4 {
+        if fs::metadata(path)?.len() != kept.len() as u64 * u64::from(units) * 4 {
             return Err(io::Error::other("it has not the length that it should have"));
         }
-        Ok(Self { file, path: path.to_owned(), kept, dropped })
+        Ok(Self { path: path.to_owned(), kept, dropped })
     }
 
     /// The responses of some units, `[unit, kept sentence]`.
@@ -255,7 +267,9 @@ impl RangeFile {
         let row = self.kept.len() * 4;
         let mut bytes = vec![0; units.len() * row];
         let at = u64::from(units.start) * row as u64;
-        self.file.read_exact_at(&mut bytes, at).map_err(|error| failed("reading", &self.path, &error))?;
+        // Opened for each block: ranges may be more than the files that a process may have open.
+        let read = File::open(&self.path).and_then(|file| file.read_exact_at(&mut bytes, at));
+        read.map_err(|error| failed("reading", &self.path, &error))?;
         let (values, _) = bytes.as_chunks::<4>();
         Ok(values.iter().map(|value| f32::from_le_bytes(*value)).collect())
     }

@@ -108,6 +108,10 @@ impl From<Status> for Fault {
             Code::Unknown if status.message().contains("transport") || status.message().contains("h2") => {
                 FaultKind::Unavailable
             }
+            // A connection that was cut amid a stream.
+            Code::Internal | Code::Cancelled if status.message().contains("h2 protocol error") => {
+                FaultKind::Unavailable
+            }
             Code::OutOfRange | Code::Unimplemented => FaultKind::Invalid,
             code => CODES.iter().find(|(_, known)| *known == code).map_or(FaultKind::Internal, |(kind, _)| *kind),
         };

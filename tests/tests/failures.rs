@@ -237,9 +237,9 @@ fn the_coordinator_is_stopped_and_started_amid_a_job() {
 #[test]
 fn the_coordinator_freezes_and_comes_back() {
     let expected = expected();
-    let (cluster, _proxy) = cluster("worker-first-block");
+    let (mut cluster, _proxy) = cluster("worker-first-block");
     let job = expected.submit(&cluster, &[]);
-    cluster.workers[0].log();
+    cluster.workers[0].wait_for("paused for a test");
     let coordinator = cluster.coordinator.as_ref().unwrap();
     coordinator.freeze();
     std::thread::sleep(std::time::Duration::from_secs(3));

@@ -125,8 +125,14 @@ impl ResponseCache {
         self.forget(slot);
         let row = sealed(&key, responses);
         if let Err(error) = self.file.write_all_at(&row, self.offset(slot)) {
-            tracing::warn!(%error, "the cache of responses cannot be written; nothing more is kept in it");
+            tracing::warn!(%error, "the cache of responses cannot be written; it is emptied and no more used");
             self.broken = true;
+            self.slots.clear();
+            self.keys.fill(None);
+            // What is short of room must not be short of it because of a cache.
+            if let Err(error) = self.file.set_len(HEAD as u64) {
+                tracing::warn!(%error, "the cache of responses cannot be emptied");
+            }
             return;
         }
         self.keys[slot] = Some(key);
@@ -183,17 +189,30 @@ fn head(purpose: &str, units: usize) -> Vec<u8> {
     head
 }
 
-/// A file of `dir` that no other worker uses: one for the same purpose if there is one.
+/// A file of `dir` that no other worker uses: one for the same purpose if there is one; else one for another purpose, which
+/// is begun anew, so that there are never more files than workers were there at once; else a new one.
 fn own_file(dir: &Path, head: &[u8]) -> io::Result<File> {
     std::fs::create_dir_all(dir)?;
-    let hex: String = head[24..32].iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut spare = None;
     for number in 0..MOST_FILES {
-        let path = dir.join(format!("{hex}-{number}.responses"));
+        let path = dir.join(format!("{number}.responses"));
+        if !path.exists() && spare.is_some() {
+            break;
+        }
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
         // The lock goes with the process, however it ends.
-        if fs4::fs_std::FileExt::try_lock_exclusive(&file)? {
+        if !fs4::fs_std::FileExt::try_lock_exclusive(&file)? {
+            continue;
+        }
+        let mut found = vec![0; HEAD];
+        let is_new = file.metadata()?.len() == 0;
+        if is_new || (file.read_exact_at(&mut found, 0).is_ok() && found == head) {
             return Ok(file);
         }
+        spare.get_or_insert(file);
+    }
+    if let Some(file) = spare {
+        return Ok(file);
     }
     Err(io::Error::other(format!("{MOST_FILES} workers use this folder already")))
 }
@@ -271,7 +290,11 @@ mod tests {
         drop(cache);
         // Less room: the first rows stay. Another model: nothing does.
         assert_eq!(open(Some(dir.path()), 2, "m").len(), 2);
-        assert_eq!(open(Some(dir.path()), 10, "other").len(), 0);
+        let other = open(Some(dir.path()), 10, "other");
+        assert_eq!(other.len(), 0);
+        // Two workers were there at once, so there are two files, and the one that a third finds free is begun anew.
+        assert_eq!(open(Some(dir.path()), 10, "third").len(), 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 2);
     }
 
     #[test]

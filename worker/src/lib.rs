@@ -197,9 +197,16 @@ fn door(config: &Config) -> Result<Door, RunError> {
 }
 
 fn open_cache(config: &Config, model: &Model) -> Result<Option<ResponseCache>, CacheError> {
-    // Everything that the bits of a response depend on, beside the sentence and the recipe, which are in its key.
-    let purpose =
-        format!("{} {} {} {}", model.hash(), config.precision, model.device_label(), env!("CARGO_PKG_VERSION"));
+    // Everything that the bits of a response depend on, beside the sentence and the recipe, which are in its key: another
+    // build may compute otherwise, and so may this one on another processor.
+    let purpose = format!(
+        "{} {} {} {} {}",
+        model.hash(),
+        config.precision,
+        model.device_label(),
+        source::this_program(),
+        source::processor()
+    );
     let cache = ResponseCache::open(&config.cache, &config.spill_dir, &purpose, model.unit_space().len())?;
     if let Some(cache) = &cache {
         tracing::info!(held = cache.len(), room = cache.capacity(), "cache of responses open");

@@ -68,6 +68,23 @@ pub fn load(source: &ModelSource, options: &LoadOptions) -> Result<Arc<Model>, L
     Ok(Arc::new(model))
 }
 
+/// What this build is: a hash of the program that runs.
+pub(crate) fn this_program() -> String {
+    let bytes = std::env::current_exe().and_then(std::fs::read).unwrap_or_default();
+    blake3::hash(&bytes).to_string()
+}
+
+/// What the processor is, as far as kernels choose their way by it.
+pub(crate) fn processor() -> String {
+    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let of_kernels = ["model name", "flags", "Features", "CPU part"];
+    let mut lines: Vec<&str> =
+        told.lines().filter(|line| of_kernels.iter().any(|start| line.starts_with(start))).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    format!("{} {}", std::env::consts::ARCH, lines.join(" "))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

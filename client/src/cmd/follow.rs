@@ -77,7 +77,17 @@ pub(super) async fn follow(client: &Client, job: JobId, interrupt: Interrupt) ->
                         note(format_args!("the coordinator is away; waiting for it"));
                     }
                     let since = *lost.get_or_insert_with(Instant::now);
-                    events = again(client, job, outcome.heard, since).await?;
+                    let (watched, anew) = tokio::select! {
+                        again = again(client, job, outcome.heard, since) => again?,
+                        signal = tokio::signal::ctrl_c() => {
+                            signal?;
+                            anyhow::bail!("interrupted; {job} goes on when the coordinator does: `lode watch {job}`");
+                        }
+                    };
+                    events = watched;
+                    if anew {
+                        outcome.forget();
+                    }
                 }
             },
             signal = tokio::signal::ctrl_c(), if interrupt == Interrupt::CancelJob => {
@@ -95,11 +105,17 @@ pub(super) async fn follow(client: &Client, job: JobId, interrupt: Interrupt) ->
 }
 
 /// Watches on once the coordinator is back.
-async fn again(client: &Client, job: JobId, heard: u64, since: Instant) -> anyhow::Result<Events<JobEvent>> {
+///
+/// From where it was, unless the coordinator has lost what was told last, as with its machine's power; then from the beginning,
+/// and says so.
+async fn again(client: &Client, job: JobId, heard: u64, since: Instant) -> anyhow::Result<(Events<JobEvent>, bool)> {
     loop {
         tokio::time::sleep(RECONNECT_EVERY).await;
         match client.watch(job, heard).await {
-            Ok(events) => return Ok(events),
+            Ok(events) => return Ok((events, false)),
+            Err(fault) if fault.kind == FaultKind::Precondition && heard > 0 => {
+                return Ok((client.watch(job, 0).await?, true));
+            }
             Err(fault) if fault.kind == FaultKind::Unavailable && since.elapsed() < RECONNECT_PATIENCE => {}
             Err(fault) if fault.kind == FaultKind::Unavailable => anyhow::bail!(
                 "the coordinator has been away for {} s ({fault}): {job} goes on when it is started again; follow it with \
@@ -112,6 +128,13 @@ async fn again(client: &Client, job: JobId, heard: u64, since: Instant) -> anyho
 }
 
 impl Outcome {
+    /// Begins again.
+    fn forget(&mut self) {
+        (self.heard, self.planned) = (0, None);
+        self.indexed.clear();
+        self.failed.clear();
+    }
+
     fn take(&mut self, event: JobEvent, bar: &mut Option<Mining>) {
         if !matches!(event, JobEvent::Progress(_)) {
             self.heard += 1;

@@ -34,27 +34,37 @@ impl JobRun {
     }
 
     /// Waits for a worker, plans, and goes on with a split that was under way; `None` if the job was stopped meanwhile.
-    pub(super) async fn divide(&self, whole: &Job, job: Arc<Job>) -> Result<Option<State>, Fault> {
+    pub(super) async fn divide(&self, whole: &Arc<Job>, job: Arc<Job>) -> Result<Option<State>, Fault> {
         let registry = &self.coordinator.registry;
         let mut changes = registry.changes();
         let begun = Instant::now();
-        let precision = loop {
+        loop {
             changes.borrow_and_update();
-            if let Some(worker) = registry.with_model(self.model).first() {
-                break worker.card.precision.clone();
+            let Some(worker) = registry.with_model(self.model).into_iter().next() else {
+                if !self.wait_for_workers(&mut changes, begun).await? {
+                    return Ok(None);
+                }
+                continue;
+            };
+            match self.lay_out(whole, &job, &worker.card.precision).await {
+                // The last worker left while the job was planned: the next one will do.
+                Err(_) if registry.with_model(self.model).is_empty() => {}
+                laid_out => return laid_out,
             }
-            if !self.wait_for_workers(&mut changes, begun).await? {
-                return Ok(None);
-            }
-        };
-        let record = self.spool.read();
-        let split = record.and_then(|record| SplitState::resume(record, whole, &job, &self.spool, &precision));
+        }
+    }
+
+    /// Everything that the loop begins with; `None` if the job was stopped meanwhile.
+    async fn lay_out(&self, whole: &Arc<Job>, job: &Arc<Job>, precision: &str) -> Result<Option<State>, Fault> {
+        let registry = &self.coordinator.registry;
+        let split = self.resume_split(whole.clone(), job.clone(), precision.to_owned()).await?;
         let rest = match &split {
             None => Some(job.clone()),
-            Some(split) => without(&job, &split.table).map(Arc::new),
+            Some(split) => without(job, &split.table).map(Arc::new),
         };
         let (board, attempts, ends) = (Board::default(), BTreeMap::new(), JoinSet::new());
-        let mut state = State { job, board, split, attempts, next_attempt: 0, ends };
+        let (job, precision) = (job.clone(), precision.to_owned());
+        let mut state = State { job, precision, board, split, attempts, next_attempt: 0, ends };
         if let Some(rest) = rest {
             let has_split = state.split.is_some();
             let planned =
@@ -62,7 +72,7 @@ impl JobRun {
             let Some(outline) = self.stop.run_until_cancelled(planned).await else { return Ok(None) };
             let outline = outline?;
             self.handle.tell(JobEvent::Planned(outline.planned(&rest)));
-            self.lay_out(&mut state, &rest, &outline)?;
+            self.put_on_board(&mut state, &rest, &outline)?;
         } else if let Some(split) = &state.split {
             let workers = registry.with_model(self.model).len() as u32;
             self.handle.tell(JobEvent::Planned(split.planned(workers)));
@@ -74,8 +84,22 @@ impl JobRun {
         Ok(Some(state))
     }
 
+    /// The split that was under way before a restart, if any. Reads its ranges, which may be large.
+    async fn resume_split(
+        &self,
+        whole: Arc<Job>,
+        job: Arc<Job>,
+        precision: String,
+    ) -> Result<Option<SplitState>, Fault> {
+        let spool = self.spool.clone();
+        let resumed = tokio::task::spawn_blocking(move || {
+            spool.read().and_then(|record| SplitState::resume(record, &whole, &job, &spool, &precision))
+        });
+        resumed.await.map_err(|error| Fault::internal(format!("reading partial summaries failed: {error}")))
+    }
+
     /// Puts a plan's shards onto the board and begins its split.
-    fn lay_out(&self, state: &mut State, rest: &Job, outline: &Outline) -> Result<(), Fault> {
+    fn put_on_board(&self, state: &mut State, rest: &Job, outline: &Outline) -> Result<(), Fault> {
         let url = |place: u32| outline.workers.get(place as usize).map(|worker| worker.card.url.clone());
         for (number, shard) in (0..).zip(&outline.division.shards) {
             let concepts = shard.concepts.iter().map(|&concept| rest.concepts[concept as usize].id.clone()).collect();

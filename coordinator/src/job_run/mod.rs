@@ -24,7 +24,7 @@ pub(crate) use self::begin::number_of;
 use crate::{
     Coordinator,
     attempt::{self, Ended, Goal, Meter},
-    board::{Board, Mishap, Task, Work},
+    board::{Board, Fate, Mishap, Task, Work},
     commit::Committer,
     intake::IntakeError,
     job::JobHandle,
@@ -43,10 +43,25 @@ const SLOWNESS: u32 = 2;
 /// ...and this much more.
 const SLACK: Duration = Duration::from_secs(2);
 
+/// Mines a job on a task of its own; even if that should panic, the job ends.
+pub(crate) fn launch(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, model: ModelHash) {
+    let mining = tokio::spawn(carried(run(coordinator.clone(), handle.clone(), model)));
+    tokio::spawn(async move {
+        if let Err(error) = mining.await
+            && error.is_panic()
+        {
+            coordinator.registry.turns.leave(handle.id);
+            coordinator.registry.stir();
+            let error = "the job's task broke down; see the coordinator's log".to_owned();
+            handle.tell(JobEvent::Ended { state: JobState::Failed, error });
+        }
+    });
+}
+
 /// Mines a job to its end; everything that happens is told to `handle`. If the coordinator stops before, the job stays
 /// unfinished, and a coordinator that starts again goes on with it.
 #[tracing::instrument(name = "job", skip_all, fields(job = %handle.id))]
-pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, model: ModelHash) {
+async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, model: ModelHash) {
     coordinator.registry.turns.join(handle.id, model);
     let spool = Spool::new(&coordinator.data_dir, handle.id);
     let suspended = coordinator.suspend.clone();
@@ -59,8 +74,7 @@ pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, m
         spool: spool.clone(),
     };
     let mined = run.mine().await;
-    coordinator.registry.turns.leave(handle.id);
-    coordinator.registry.stir();
+    run.leave();
     if suspended.is_cancelled() && !handle.cancel.is_cancelled() {
         return tracing::info!("job interrupted; it goes on when the coordinator does");
     }
@@ -68,9 +82,10 @@ pub(crate) async fn run(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, m
     let (state, error) = match mined {
         _ if handle.cancel.is_cancelled() => (JobState::Cancelled, String::new()),
         Err(fault) => (JobState::Failed, fault.message),
-        Ok(()) if status.failed == 0 => (JobState::Done, String::new()),
+        Ok(()) if status.failed == 0 && status.indexed == status.concepts => (JobState::Done, String::new()),
         Ok(()) => {
-            let error = format!("{} of {} concepts could not be mined", status.failed, status.concepts);
+            let missing = status.concepts.saturating_sub(status.indexed);
+            let error = format!("{missing} of {} concepts could not be mined", status.concepts);
             (JobState::Failed, error)
         }
     };
@@ -98,6 +113,8 @@ enum End {
 /// The loop's state.
 struct State {
     job: Arc<Job>,
+    /// Float type that its workers compute in.
+    precision: String,
     board: Board,
     split: Option<SplitState>,
     attempts: BTreeMap<u64, Running>,
@@ -120,15 +137,29 @@ impl JobRun {
         let handle = self.handle.clone();
         let job = tokio::task::spawn_blocking(move || handle.content()).await;
         let job = job.map_err(|error| Fault::internal(format!("reading the job failed: {error}")))?;
-        let whole = job.map_err(Fault::data_loss)?;
+        let whole = Arc::new(job.map_err(Fault::data_loss)?);
         let Some(job) = self.remaining(&whole) else { return Ok(()) };
         let Some(mut state) = self.divide(&whole, Arc::new(job)).await? else { return Ok(()) };
         let mined = self.work_off(&mut state).await;
         // What still runs ends at once; a concept that is being committed is told before the job's end.
         self.stop.cancel();
+        self.leave();
         while state.ends.join_next().await.is_some() {}
         self.handle.set_waiting(0);
         mined
+    }
+
+    /// Is in no other job's way any more.
+    fn leave(&self) {
+        self.coordinator.registry.turns.leave(self.handle.id);
+        self.coordinator.registry.stir();
+    }
+
+    /// The workers that this job may use: its results must not come from two precisions.
+    fn workers(&self, state: &State) -> Vec<Arc<Member>> {
+        let mut workers = self.coordinator.registry.with_model(self.model);
+        workers.retain(|worker| worker.card.precision == state.precision);
+        workers
     }
 
     async fn work_off(&self, state: &mut State) -> Result<(), Fault> {
@@ -145,7 +176,7 @@ impl JobRun {
             if state.board.is_empty() && state.ends.is_empty() {
                 return Ok(());
             }
-            if !state.ends.is_empty() || !registry.with_model(self.model).is_empty() {
+            if !state.ends.is_empty() || !self.workers(state).is_empty() {
                 idle_since = Instant::now();
             }
             tokio::select! {
@@ -176,19 +207,23 @@ impl JobRun {
     /// Gives waiting shards to free workers whose turn is this job's.
     fn hand_out(&self, state: &mut State) -> Result<(), Fault> {
         let registry = &self.coordinator.registry;
-        registry.turns.wait(self.handle.id, state.board.waits());
-        let workers = registry.with_model(self.model);
+        let workers = self.workers(state);
         let present: Vec<String> = workers.iter().map(|worker| worker.card.url.clone()).collect();
-        for worker in workers {
+        // Who could not use a free worker must not keep others off it.
+        let could_use = |state: &State, worker: &Arc<Member>| {
+            worker.is_free() && state.board.pick(&worker.card.url, &present, Instant::now()).is_some()
+        };
+        registry.turns.wait(self.handle.id, workers.iter().any(|worker| could_use(state, worker)));
+        for worker in &workers {
             if !worker.is_free() || !registry.turns.is_next(self.handle.id) {
                 continue;
             }
             let Some(shard) = state.board.pick(&worker.card.url, &present, Instant::now()) else { continue };
-            if let Some(occupied) = registry.occupy(&worker, self.handle.id) {
+            if let Some(occupied) = registry.occupy(worker, self.handle.id) {
                 self.start(state, shard, occupied)?;
             }
         }
-        registry.turns.wait(self.handle.id, state.board.waits());
+        registry.turns.wait(self.handle.id, workers.iter().any(|worker| could_use(state, worker)));
         Ok(())
     }
 
@@ -244,6 +279,10 @@ impl JobRun {
         let Some(running) = state.attempts.remove(&attempt) else { return Ok(()) };
         let worker = occupied.worker.clone();
         drop(occupied);
+        if state.board.get(shard).is_none() {
+            // Another attempt was first; what became of this one does not matter.
+            return Ok(());
+        }
         let own_fault = match taken {
             Ok(Some(range)) => {
                 self.keep_range(state, shard, range);
@@ -303,9 +342,13 @@ impl JobRun {
         }
         tracing::warn!(%shard, %fault, ?mishap, "shard broke off");
         let work = state.board.get(shard).map(|task| task.work.clone());
-        if state.board.break_off(shard, &worker.card.url, mishap, Instant::now()) {
-            ShardOutcome::Retried.count();
-            return self.handle.tell(JobEvent::ShardRetried { shard, error: fault.message });
+        match state.board.break_off(shard, &worker.card.url, mishap, Instant::now()) {
+            Fate::RunsOn => return,
+            Fate::Waits => {
+                ShardOutcome::Retried.count();
+                return self.handle.tell(JobEvent::ShardRetried { shard, error: fault.message });
+            }
+            Fate::SetAside => {}
         }
         ShardOutcome::Failed.count();
         let concepts = match work {
@@ -334,13 +377,13 @@ impl JobRun {
     /// Merges the split once all its ranges are there.
     fn merge_if_whole(&self, state: &mut State) {
         let Some(split) = state.split.take_if(|split| split.is_whole()) else { return };
-        let (committer, spool) = (self.committer(split.precision()), self.spool.clone());
+        let (committer, spool, stop) = (self.committer(split.precision()), self.spool.clone(), self.stop.clone());
         let span = tracing::Span::current();
         state.ends.spawn(async move {
             let merged = tokio::task::spawn_blocking(move || {
                 let _in_span = span.entered();
                 let (table, units) = (split.table.clone(), split.units());
-                merge(&committer, &table, &split.into_ranges(), units)?;
+                merge(&committer, &table, &split.into_ranges(), units, &stop)?;
                 spool.remove();
                 Ok(())
             });
@@ -359,12 +402,12 @@ impl JobRun {
                 running.stop.cancel();
             }
         }
-        if state.board.waits() {
-            return;
-        }
         let registry = &self.coordinator.registry;
-        for worker in registry.with_model(self.model) {
-            if !worker.is_free() || !registry.turns.is_next(self.handle.id) {
+        let workers = self.workers(state);
+        let present: Vec<String> = workers.iter().map(|worker| worker.card.url.clone()).collect();
+        for worker in workers {
+            let has_other_work = state.board.pick(&worker.card.url, &present, Instant::now()).is_some();
+            if !worker.is_free() || has_other_work || !registry.turns.is_next(self.handle.id) {
                 continue;
             }
             let Some(shard) = self.straggler(state, &worker) else { continue };
@@ -389,6 +432,6 @@ impl JobRun {
             let gain = running.meter.remaining().checked_sub(SLOWNESS * fresh + SLACK)?;
             Some((gain, shard))
         };
-        state.board.running_once(&worker.card.url).filter_map(gain).max().map(|(_, shard)| shard)
+        state.board.running_once(&worker.card.url, Instant::now()).filter_map(gain).max().map(|(_, shard)| shard)
     }
 }

@@ -28,10 +28,11 @@ pub struct Progress {
 
 impl std::ops::AddAssign for Progress {
     fn add_assign(&mut self, other: Self) {
-        self.tokens_done += other.tokens_done;
-        self.tokens_total += other.tokens_total;
-        self.sentences_done += other.sentences_done;
-        self.sentences_total += other.sentences_total;
+        // What a worker says is not to be trusted with the sum.
+        self.tokens_done = self.tokens_done.saturating_add(other.tokens_done);
+        self.tokens_total = self.tokens_total.saturating_add(other.tokens_total);
+        self.sentences_done = self.sentences_done.saturating_add(other.sentences_done);
+        self.sentences_total = self.sentences_total.saturating_add(other.sentences_total);
     }
 }
 

@@ -92,6 +92,30 @@ impl Job {
         Ok(Self { sentences: table.into_iter().map(str::to_owned).collect(), concepts })
     }
 
+    /// Checks what [`Self::new`] makes sure of, for a job that was made elsewhere.
+    ///
+    /// # Errors
+    /// What is out of order, repeated or missing.
+    pub fn check_form(&self) -> Result<(), String> {
+        if let Some(pair) = self.sentences.windows(2).find(|pair| pair[0] >= pair[1]) {
+            return Err(format!("the job's sentences must rise, but {:?} comes before {:?}", pair[0], pair[1]));
+        }
+        if let Some(pair) = self.concepts.windows(2).find(|pair| pair[0].id >= pair[1].id) {
+            return Err(format!("the job's concepts must rise, but `{}` comes before `{}`", pair[0].id, pair[1].id));
+        }
+        for concept in &self.concepts {
+            for (class, numbers) in [("positive", &concept.positive), ("negative", &concept.negative)] {
+                if numbers.is_empty() {
+                    return Err(JobError::EmptyClass { concept: concept.id.clone(), class }.to_string());
+                }
+                if numbers.windows(2).any(|pair| pair[0] > pair[1]) {
+                    return Err(format!("the {class} sentences of `{}` must rise", concept.id));
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The job with only the concepts numbered `concepts` and the sentences they need: what a shard's worker is sent.
     ///
     /// # Panics
@@ -214,7 +238,7 @@ mod tests {
         #[test]
         fn a_job_holds_what_its_concepts_hold(concepts in concepts()) {
             let job = Job::new(&concepts).unwrap();
-            prop_assert!(job.sentences.windows(2).all(|pair| pair[0] < pair[1]));
+            prop_assert_eq!(job.check_form(), Ok(()));
             for (given, made) in concepts.iter().zip(&job.concepts) {
                 prop_assert_eq!(&given.id, &made.id);
                 prop_assert_eq!(sorted(&given.positive), texts(&job, &made.positive));
@@ -255,6 +279,20 @@ mod tests {
         assert_eq!(Job::new(&[]), Err(JobError::NoConcepts));
         let error = Job::new(&[concept("sense/bass", &["a"], &[])]).unwrap_err();
         assert!(error.to_string().contains("`sense/bass` has no negative sentences"), "{error}");
+    }
+
+    #[test]
+    fn a_job_in_bad_form_is_refused() {
+        let job = Job::new(&[concept("a/a", &["p"], &["n"]), concept("a/b", &["p"], &["o"])]).unwrap();
+        let broken = |change: fn(&mut Job)| {
+            let mut job = job.clone();
+            change(&mut job);
+            job.check_form().unwrap_err()
+        };
+        assert!(broken(|job| job.sentences.reverse()).contains("sentences must rise"));
+        assert!(broken(|job| job.concepts[1].id = job.concepts[0].id.clone()).contains("`a/a` comes before `a/a`"));
+        assert!(broken(|job| job.concepts[0].negative.clear()).contains("no negative"));
+        assert!(broken(|job| job.concepts[0].positive = vec![1, 0]).contains("positive sentences of `a/a`"));
     }
 
     #[test]
