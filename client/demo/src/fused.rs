@@ -42,7 +42,7 @@ fn row_len(layout: &Layout) -> usize {
 struct Gelu;
 struct GeluGradient;
 
-const GELU_SCALE: f32 = 1.595_769_1; // 2 * sqrt(2 / pi)
+const GELU_SCALE: f32 = 1.595_769; // 2 * sqrt(2 / pi)
 const GELU_CUBE: f32 = 0.044_715;
 
 /// `(1 + tanh(u)) / 2` is the logistic function of `2u`, and takes one exponential.
