@@ -236,10 +236,11 @@ impl JobLog {
     pub(crate) fn content(&self) -> Result<Job, JournalError> {
         let bytes = fs::read(&self.content).map_err(failed("reading", &self.content))?;
         let (frames, whole) = frames(&bytes);
-        let job =
-            job_from_records(frames).map_err(|error| failed("reading", &self.content)(io::Error::other(error)))?;
+        let damaged = || failed("reading", &self.content)(io::Error::other("it is damaged; submit the job again"));
+        let job = job_from_records(frames).map_err(|_| damaged())?;
+        // What is missing at the end would make a smaller job.
         if whole < bytes.len() || job.concepts.len() != self.concepts as usize {
-            return Err(failed("reading", &self.content)(io::Error::other("it is damaged; submit the job again")));
+            return Err(damaged());
         }
         Ok(job)
     }

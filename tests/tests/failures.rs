@@ -137,7 +137,7 @@ fn the_coordinators_disk_is_full() {
     cluster.kill_coordinator();
     let mut limited = Command::new("sh");
     // 512-byte blocks: enough for the index, not for the responses to a range of sentences.
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 16000; exec \"$0\" \"$@\""]).arg(binary("lode-coordinator"));
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\""]).arg(binary("lode-coordinator"));
     limited.args(cluster.coordinator_args());
     cluster.start_coordinator_as(limited);
     (0..2).for_each(|_| cluster.start_worker(&demo_model()));
