@@ -248,6 +248,23 @@ fn the_coordinator_freezes_and_comes_back() {
     expected.check(&cluster, &job);
 }
 
+/// What was cancelled stays cancelled, though the coordinator died before it could say so.
+#[test]
+fn a_cancelled_job_does_not_come_back() {
+    let expected = expected();
+    let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
+    cluster.start_coordinator_again(Some("coordinator-merge"));
+    (0..2).for_each(|_| cluster.start_worker(&demo_model()));
+    let job = expected.submit(&cluster, &["--split", "always"]);
+    cluster.coordinator.as_mut().unwrap().wait_for("paused for a test");
+    cluster.lode(&["cancel", &job]).ok();
+    cluster.start_coordinator_again(None);
+    assert_eq!(status_of(&cluster, &job)["state"], "cancelled");
+    assert!(!cluster.data_dir().join("partial/1").exists(), "nothing is left behind");
+    wait_until("the workers are back", || cluster.lode(&["--format", "json", "status"]).ok().contains("\"device\""));
+    expected.check(&cluster, &expected.submit(&cluster, &["--split", "always"]));
+}
+
 /// All workers die; the job waits for new ones.
 #[test]
 fn all_workers_die() {
