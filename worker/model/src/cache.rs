@@ -91,7 +91,7 @@ impl Keys for CachedKeys<'_> {
         };
         for (arena, new) in arenas.iter().zip([&k, &v]) {
             for kept in &self.kept {
-                arena.slice_set(&new.narrow(0, kept.first_row, kept.rows)?, 0, kept.slot)?;
+                arena.slice_set(&new.narrow(0, kept.first_row, kept.rows)?.contiguous()?, 0, kept.slot)?;
             }
         }
         let [k, v] = arenas;

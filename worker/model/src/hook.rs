@@ -5,7 +5,7 @@ use candle_core::{Result, Tensor};
 /// Called with the output of each linear of each block, before any non-linearity.
 pub(crate) trait Hook {
     /// Sees `output` `[row, unit]`, f32, of layer number `layer` (its place in the unit space) and gives back what
-    /// the model goes on with. It may be changed in place, and will be by what follows: copy what is to be kept.
+    /// the model goes on with. It may be changed in place, and will be by what follows: copy what is to be kept, for its memory is used again.
     fn after(&mut self, layer: usize, output: Tensor) -> Result<Tensor>;
 }
 

@@ -8,9 +8,9 @@
 //! - Whatever looks at or changes a linear's output is a `Hook` (`hook.rs`): pooling (`responses.rs`) and forcing (`force.rs`).
 //! - Between matrix products everything is f32; [`Precision`] is that of weights and products.
 //!
-//! A sentence's responses are the same bits in any batch, and a sequence's tokens the same in any company: matrix
-//! products of a batch have one shape (`prepared.rs`) or at least two rows (`parts/linear.rs`), and every other sum runs
-//! in an order that depends on the row alone.
+//! A sentence's responses are the same bits in any batch, and a sequence's tokens the same in any company: every sum runs
+//! in an order that depends on the row alone, in matrix products too (`kernels/gemm`). Where the tensor library multiplies,
+//! batches have one shape (`prepared.rs`) or at least two rows (`parts/linear.rs`).
 
 mod cache;
 mod config;

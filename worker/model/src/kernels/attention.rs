@@ -1,11 +1,14 @@
 //! Attention inside segments of a packed batch: causal, grouped heads, keys from the batch itself or from a cache.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
 use super::{
+    buffers,
     math::{dot, exp, vectorised},
-    rows::values,
+    rows::Matrix,
 };
 
 /// A run of rows that attend to the same run of keys: a sentence, or the new tokens of a sequence.
@@ -72,50 +75,52 @@ impl CustomOp3 for Attend<'_> {
         v: &CpuStorage,
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (q, k, v) = (values(q, q_layout)?, values(k, k_layout)?, values(v, v_layout)?);
+        let (q, k, v) = (Matrix::new(q, q_layout)?, Matrix::new(k, k_layout)?, Matrix::new(v, v_layout)?);
         let Heads { query, key, dim } = self.heads;
-        let key_width = key * dim;
-        let mut place = vec![None; q.len() / (query * dim)];
+        let mut place = vec![None; q_layout.dims()[0]];
         for segment in self.segments {
             for row in 0..segment.rows {
                 place[segment.first_row + row] = Some((segment.first_key, segment.keys(row)));
             }
         }
         let scale = 1.0 / (dim as f32).sqrt();
-        let mut out = vec![0.0f32; q.len()];
-        out.par_chunks_exact_mut(dim).zip(q.par_chunks_exact(dim)).enumerate().for_each_init(
-            Vec::new,
-            |scores, (i, (out, q))| {
-                let Some((first_key, keys)) = place[i / query] else { return };
-                let column = (i % query) / (query / key) * dim;
-                let rows = first_key * key_width..(first_key + keys) * key_width;
-                let (k, v) = (&k[rows.clone()], &v[rows]);
-                vectorised(|| attend_one(q, k, v, Columns { width: key_width, first: column }, scale, scores, out));
-            },
-        );
-        Ok((CpuStorage::F32(out), q_layout.shape().clone()))
+        let mut out = buffers::take(place.len() * query * dim);
+        // A row of all heads is little enough for one task, and enough.
+        out.par_chunks_exact_mut(query * dim).enumerate().for_each_init(Vec::new, |scores, (row, out)| {
+            out.fill(0.0);
+            let Some((first_key, keys)) = place[row] else { return };
+            vectorised(|| {
+                let heads = out.chunks_exact_mut(dim).zip(q.row(row).chunks_exact(dim));
+                for (head, (out, q)) in heads.enumerate() {
+                    let first = head / (query / key) * dim;
+                    let seen = Seen { k, v, rows: first_key..first_key + keys, columns: first..first + dim };
+                    attend_one(q, &seen, scale, scores, out);
+                }
+            });
+        });
+        Ok((CpuStorage::F32(out), Shape::from((place.len(), query * dim))))
     }
 }
 
-/// The columns of one key head.
-#[derive(Clone, Copy)]
-struct Columns {
-    width: usize,
-    first: usize,
+/// What one query of one head sees.
+struct Seen<'a> {
+    k: Matrix<'a>,
+    v: Matrix<'a>,
+    rows: Range<usize>,
+    columns: Range<usize>,
 }
 
-/// One query of one head over all keys it sees.
+/// One query of one head over all keys it sees; `out` is zero.
 #[inline(always)]
-fn attend_one(q: &[f32], k: &[f32], v: &[f32], head: Columns, scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
-    let columns = head.first..head.first + q.len();
+fn attend_one(q: &[f32], seen: &Seen<'_>, scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
     scores.clear();
-    scores.extend(k.chunks_exact(head.width).map(|k| dot(q, &k[columns.clone()]) * scale));
+    scores.extend(seen.rows.clone().map(|row| dot(q, &seen.k.row(row)[seen.columns.clone()]) * scale));
     let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    for (weight, v) in scores.iter().zip(v.chunks_exact(head.width)) {
-        for (out, v) in out.iter_mut().zip(&v[columns.clone()]) {
+    for (weight, row) in scores.iter().zip(seen.rows.clone()) {
+        for (out, v) in out.iter_mut().zip(&seen.v.row(row)[seen.columns.clone()]) {
             *out += weight * v;
         }
     }

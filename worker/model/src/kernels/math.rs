@@ -2,7 +2,7 @@
 //!
 //! No fused multiply-add and a fixed number of lanes: the bits are the same on every machine.
 
-use pulp::Arch;
+use pulp::{Arch, WithSimd};
 
 /// Partial sums kept side by side; sums are folded in a fixed order at the end.
 const LANES: usize = 16;
@@ -10,6 +10,12 @@ const LANES: usize = 16;
 /// Runs `work` compiled for the widest vectors of this machine.
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
+    Arch::new().dispatch(work)
+}
+
+/// Runs `work` with the widest vectors of this machine.
+#[inline(always)]
+pub fn vectorised_with<W: WithSimd>(work: W) -> W::Output {
     Arch::new().dispatch(work)
 }
 

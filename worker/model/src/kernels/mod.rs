@@ -1,9 +1,11 @@
-//! CPU kernels for what lies between the matrix products, as plain loops that the compiler turns into vector code.
+//! CPU kernels: matrix products (`gemm`), and what lies between them as plain loops that the compiler turns into vector code.
 //!
 //! Every kernel works row by row with a summation order that depends on the row alone, so a token's numbers never
 //! depend on what shares its batch.
 
 pub(crate) mod attention;
+pub(crate) mod buffers;
+pub(crate) mod gemm;
 pub(crate) mod math;
 pub(crate) mod pool;
 pub(crate) mod rows;

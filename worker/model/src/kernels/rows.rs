@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use super::math::vectorised;
+use super::{buffers, math::vectorised};
 
 /// Rows are handed to threads in blocks of about this many numbers.
 const BLOCK: usize = 16_384;
@@ -93,7 +93,7 @@ impl<F: Fn(&[f32], &mut [f32]) + Sync> CustomOp1 for MapRows<F> {
     fn cpu_fwd(&self, storage: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let from = values(storage, layout)?;
         let block = block_rows(self.width) * self.width;
-        let mut made = vec![0.0f32; from.len()];
+        let mut made = buffers::take(from.len());
         made.par_chunks_mut(block).zip(from.par_chunks(block)).for_each(|(made, from)| {
             vectorised(|| {
                 for (from, made) in from.chunks_exact(self.width).zip(made.chunks_exact_mut(self.width)) {
@@ -102,6 +102,31 @@ impl<F: Fn(&[f32], &mut [f32]) + Sync> CustomOp1 for MapRows<F> {
             });
         });
         Ok((CpuStorage::F32(made), layout.shape().clone()))
+    }
+}
+
+/// A matrix whose rows may lie apart: columns of a wider one.
+#[derive(Clone, Copy)]
+pub struct Matrix<'a> {
+    values: &'a [f32],
+    stride: usize,
+    width: usize,
+}
+
+impl<'a> Matrix<'a> {
+    /// Of an f32 tensor `[row, column]` whose columns lie side by side.
+    pub fn new(storage: &'a CpuStorage, layout: &Layout) -> Result<Self> {
+        match (storage, layout.dims(), layout.stride()) {
+            (CpuStorage::F32(values), &[_, width], &[stride, 1]) => {
+                Ok(Self { values: &values[layout.start_offset()..], stride, width })
+            }
+            _ => bail!("expected an f32 matrix of whole rows, found {:?} with {layout:?}", storage_type(storage)),
+        }
+    }
+
+    /// Row number `row`.
+    pub fn row(&self, row: usize) -> &'a [f32] {
+        &self.values[row * self.stride..][..self.width]
     }
 }
 

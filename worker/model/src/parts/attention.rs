@@ -7,7 +7,10 @@ use candle_core::{D, Result, Tensor};
 use super::{linear::Linear, norm::Norm, rope::Rope};
 use crate::{
     hook::Hook,
-    kernels::attention::{Heads, attend},
+    kernels::{
+        attention::{Heads, attend},
+        buffers::recycle,
+    },
     rows::{Keys, Rows},
 };
 
@@ -51,17 +54,27 @@ impl Attention {
             k = rope.forward(k, dim, &rows.positions)?;
         }
         let (k, v) = keys.extend(self.block, k, v)?;
-        self.output.forward(&attend(&q, &k, &v, self.heads, &rows.segments)?, hook)
+        let attended = attend(&q, &k, &v, self.heads, &rows.segments)?;
+        // Keys and values may be a cache's; queries are ours.
+        recycle(q)?;
+        let output = self.output.forward(&attended, hook)?;
+        recycle(attended)?;
+        Ok(output)
     }
 
-    /// Queries, keys and values, each contiguous `[row, head * dim]`.
+    /// Queries, keys and values, each `[row, head * dim]`: contiguous where something is to be done to them, else columns of
+    /// one matrix.
     fn project(&self, x: &Tensor, hook: &mut dyn Hook) -> Result<[Tensor; 3]> {
         match &self.projection {
             Projection::Separate([q, k, v]) => Ok([q.forward(x, hook)?, k.forward(x, hook)?, v.forward(x, hook)?]),
             Projection::Fused(all) => {
                 let all = all.forward(x, hook)?;
                 let width = all.dim(1)? / 3;
-                let part = |number| all.narrow(D::Minus1, number * width, width)?.contiguous();
+                let untouched = self.rope.is_none() && self.qk_norm.is_none() && all.device().is_cpu();
+                let part = |number| {
+                    let part = all.narrow(D::Minus1, number * width, width)?;
+                    if untouched { Ok(part) } else { part.contiguous() }
+                };
                 Ok([part(0)?, part(1)?, part(2)?])
             }
             Projection::Interleaved(all) => {

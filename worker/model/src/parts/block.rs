@@ -5,6 +5,7 @@ use candle_core::{Result, Tensor};
 use super::{attention::Attention, mlp::Mlp, norm::Norm};
 use crate::{
     hook::Hook,
+    kernels::{buffers::recycle, rows::each_row_with},
     rows::{Keys, Rows},
 };
 
@@ -34,17 +35,36 @@ pub(crate) enum Residual {
 impl Block {
     /// `x` `[row, width]` to `[row, width]`.
     pub fn forward(&self, x: Tensor, rows: &Rows, keys: &mut dyn Keys, hook: &mut dyn Hook) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.attention_norm.forward(&x)?, rows, keys, hook)?;
+        let normed = self.attention_norm.forward(&x)?;
+        let attended = self.attention.forward(&normed, rows, keys, hook)?;
+        recycle(normed)?;
         match self.residual {
             Residual::Sequential => {
-                let x = (x + attended)?;
-                let fed = self.mlp.forward(&self.mlp_norm.forward(&x)?, hook)?;
-                x + fed
+                let x = add(x, attended)?;
+                let fed = self.feed(&x, hook)?;
+                add(x, fed)
             }
             Residual::Parallel => {
-                let fed = self.mlp.forward(&self.mlp_norm.forward(&x)?, hook)?;
-                x + (fed + attended)?
+                let fed = self.feed(&x, hook)?;
+                add(x, add(fed, attended)?)
             }
         }
     }
+
+    fn feed(&self, x: &Tensor, hook: &mut dyn Hook) -> Result<Tensor> {
+        let normed = self.mlp_norm.forward(x)?;
+        let fed = self.mlp.forward(&normed, hook)?;
+        recycle(normed)?;
+        Ok(fed)
+    }
+}
+
+/// Adds `more` to `x`, both `[row, width]` and nobody else's.
+fn add(x: Tensor, more: Tensor) -> Result<Tensor> {
+    if !x.device().is_cpu() {
+        return x + more;
+    }
+    each_row_with(&x, &more, |x, more| x.iter_mut().zip(more).for_each(|(x, more)| *x += more))?;
+    recycle(more)?;
+    Ok(x)
 }

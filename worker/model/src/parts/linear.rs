@@ -2,15 +2,31 @@
 
 use candle_core::{DType, Result, Tensor};
 
-use crate::{hook::Hook, kernels::rows::each_row};
+use crate::{
+    hook::Hook,
+    kernels::{
+        gemm::{Packed, multiply},
+        rows::each_row,
+    },
+};
 
 /// y = x W + b.
 pub(crate) struct Linear {
-    /// `[in, out]`, in the model's precision.
-    weight: Tensor,
-    bias: Option<Vector>,
+    map: Map,
     /// The hook point; `None` for the head, which has none.
     layer: Option<usize>,
+}
+
+/// The map itself.
+enum Map {
+    /// By our own product: f32 on the CPU.
+    Packed(Packed),
+    /// By the tensor library's: other devices and number types.
+    Plain {
+        /// `[in, out]`, in the model's precision.
+        weight: Tensor,
+        bias: Option<Vector>,
+    },
 }
 
 /// A vector of weights, f32, on the device and on the host, where the CPU kernels read it.
@@ -31,9 +47,14 @@ impl Vector {
 impl Linear {
     /// Of a weight `[in, out]`; what it puts out goes to hook point `layer`.
     pub fn new(weight: Tensor, bias: Option<Vector>, layer: Option<usize>) -> Result<Self> {
-        // Rows of `[in, out]` in memory: up to nine times faster than the transpose where there are few rows, as fast
-        // where there are many.
-        Ok(Self { weight: weight.contiguous()?, bias, layer })
+        let map = if weight.device().is_cpu() && weight.dtype() == DType::F32 {
+            Map::Packed(Packed::new(&weight, bias.as_ref().map(|bias| bias.host.as_slice()))?)
+        } else {
+            // Rows of `[in, out]` in memory: up to nine times faster than the transpose where there are few rows, as
+            // fast where there are many.
+            Map::Plain { weight: weight.contiguous()?, bias }
+        };
+        Ok(Self { map, layer })
     }
 
     /// `x` `[row, in]` to `[row, out]`, f32, as the hook gives it back.
@@ -47,20 +68,27 @@ impl Linear {
 
     /// `x` `[row, in]` to `[row, out]`, f32. A row's result does not depend on how many rows there are.
     fn apply(&self, x: &Tensor) -> Result<Tensor> {
-        let rows = x.dim(0)?;
-        let (input, output) = self.weight.dims2()?;
-        let padded = rows.max(fewest_rows(input, output));
-        let x = if padded > rows { &x.pad_with_zeros(0, 0, padded - rows)? } else { x };
-        let product = x.to_dtype(self.weight.dtype())?.matmul(&self.weight)?.to_dtype(DType::F32)?;
-        let product = if padded > rows { product.narrow(0, 0, rows)? } else { product };
-        match &self.bias {
-            None => Ok(product),
-            Some(bias) if product.device().is_cpu() => {
-                each_row(&product, |_, row| row.iter_mut().zip(&bias.host).for_each(|(y, b)| *y += b))?;
-                Ok(product)
-            }
-            Some(bias) => product.broadcast_add(&bias.tensor),
+        match &self.map {
+            Map::Packed(weight) => multiply(x, weight),
+            Map::Plain { weight, bias } => plain(x, weight, bias.as_ref()),
         }
+    }
+}
+
+fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Vector>) -> Result<Tensor> {
+    let rows = x.dim(0)?;
+    let (input, output) = weight.dims2()?;
+    let padded = rows.max(fewest_rows(input, output));
+    let x = if padded > rows { &x.pad_with_zeros(0, 0, padded - rows)? } else { x };
+    let product = x.to_dtype(weight.dtype())?.matmul(weight)?.to_dtype(DType::F32)?;
+    let product = if padded > rows { product.narrow(0, 0, rows)? } else { product };
+    match bias {
+        None => Ok(product),
+        Some(bias) if product.device().is_cpu() => {
+            each_row(&product, |_, row| row.iter_mut().zip(&bias.host).for_each(|(y, b)| *y += b))?;
+            Ok(product)
+        }
+        Some(bias) => product.broadcast_add(&bias.tensor),
     }
 }
 

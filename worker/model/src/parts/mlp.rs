@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{activation::Activation, linear::Linear};
-use crate::hook::Hook;
+use crate::{hook::Hook, kernels::buffers::recycle};
 
 /// Up, non-linearity, down; with a gate or without.
 pub(crate) struct Mlp {
@@ -22,11 +22,15 @@ impl Mlp {
     pub fn forward(&self, x: &Tensor, hook: &mut dyn Hook) -> Result<Tensor> {
         let inner = match &self.gate {
             Some(gate) => {
-                let gate = gate.forward(x, hook)?;
-                self.activation.forward_gated(gate, &self.up.forward(x, hook)?)?
+                let (gate, up) = (gate.forward(x, hook)?, self.up.forward(x, hook)?);
+                let inner = self.activation.forward_gated(gate, &up)?;
+                recycle(up)?;
+                inner
             }
             None => self.activation.forward(self.up.forward(x, hook)?)?,
         };
-        self.down.forward(&inner, hook)
+        let output = self.down.forward(&inner, hook)?;
+        recycle(inner)?;
+        Ok(output)
     }
 }
