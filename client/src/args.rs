@@ -175,6 +175,9 @@ pub(crate) enum Command {
     Nearest(cmd::nearest::Args),
     Export(cmd::export::Args),
     Generate(cmd::generate::Args),
+    /// Measure how fast this machine is
+    #[command(subcommand)]
+    Bench(cmd::bench::Command),
     Completions(cmd::completions::Args),
 }
 

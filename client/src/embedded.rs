@@ -9,7 +9,7 @@ use lode_domain::{
 };
 use lode_ops::{Front, FrontError};
 use lode_proto::{Credentials, Fault, LineLimits};
-use lode_worker::{CacheConfig, Model, Precision, Vitals};
+use lode_worker::{CacheConfig, Model, Precision, Stages, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -55,6 +55,8 @@ pub struct Workers {
     pub precision: Precision,
     /// Bytes of pooled responses kept in memory, for all workers together.
     pub memory_budget: u64,
+    /// Where they note what their time goes to, all together.
+    pub stages: Stages,
 }
 
 /// A running cluster; [`Embedded::stop`] ends it in good order, dropping it ends it at once.
@@ -229,6 +231,7 @@ impl Embedded {
                 advertise: None,
                 precision: workers.precision,
                 vitals: Vitals::default(),
+                stages: workers.stages.clone(),
                 credentials: self.credentials.clone(),
                 lines: LineLimits::default(),
             };

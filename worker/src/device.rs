@@ -1,8 +1,8 @@
 //! The device has one owner: a thread that runs one forward pass after the other.
 //!
 //! Mining and generation share it by turns: one batch of sentences, then one step of all sequences. Summaries are made on a
-//! thread of their own, so that generation need not wait for them; a second shard waits until the first is streamed, so that
-//! only one shard's responses are held at a time.
+//! thread of their own, so that neither generation nor the next shard need wait for them; a shard only waits while the responses
+//! of those before it leave no room for its own within the memory budget.
 
 use std::{
     collections::VecDeque,
@@ -12,7 +12,7 @@ use std::{
 };
 
 use lode_domain::{event::ShardEvent, generation::GenerateEvent};
-use lode_model::{Model, SequenceRequest};
+use lode_model::{Model, Responses, SequenceRequest};
 use lode_proto::Fault;
 use tokio::sync::{mpsc::Sender, oneshot};
 use tracing::Span;
@@ -24,14 +24,15 @@ use crate::{
     metrics,
     score::{Events, Gone, summarise},
     shard::{PreparedShard, Step},
+    stages::Stage,
 };
 
 /// What the device can be asked to do.
 enum Command {
     Mine(Box<MineTask>),
     Generate(GenerateTask),
-    /// The summarising thread has ended.
-    Summarised,
+    /// A summarising thread has ended: this many bytes of responses are free.
+    Summarised(u64),
 }
 
 /// A shard that runs or waits.
@@ -59,14 +60,17 @@ pub(crate) struct Device {
 
 impl Device {
     /// Starts the thread; the receiver fires when it dies.
-    pub(crate) fn start(model: Arc<Model>, held: Held) -> (Self, oneshot::Receiver<()>) {
+    ///
+    /// `budget` is how many bytes of responses the shards hold in memory, all together.
+    pub(crate) fn start(model: Arc<Model>, held: Held, budget: u64) -> (Self, oneshot::Receiver<()>) {
         let (commands, inbox) = mpsc::channel();
         let (alive, died) = oneshot::channel();
         // Detached: it ends with its handles, or with the process.
         thread::spawn(move || {
             let _alive: oneshot::Sender<()> = alive;
             let generating = Generating::new(model.clone());
-            Turns { inbox, model, mining: Mining { held, ..Mining::default() }, generating }.run();
+            let mining = Mining { held, budget, ..Mining::default() };
+            Turns { inbox, model, mining, generating }.run();
         });
         (Self { commands }, died)
     }
@@ -112,7 +116,7 @@ impl Turns {
         match command {
             Command::Mine(task) => self.mining.waiting.push_back(*task),
             Command::Generate(task) => self.generating.start(task),
-            Command::Summarised => self.mining.summarising = false,
+            Command::Summarised(bytes) => self.mining.summarised(bytes),
         }
     }
 }
@@ -122,14 +126,28 @@ impl Turns {
 struct Mining {
     current: Option<MineTask>,
     waiting: VecDeque<MineTask>,
-    summarising: bool,
+    /// Shards that are being summarised, and the bytes of their responses in memory.
+    summarising: u32,
+    summarising_bytes: u64,
+    budget: u64,
     held: Held,
 }
 
 impl Mining {
     /// Whether there is no forward pass to run at the moment.
     fn is_idle(&self) -> bool {
-        self.summarising || (self.current.is_none() && self.waiting.is_empty())
+        self.current.is_none() && !self.waiting.front().is_some_and(|next| self.has_room(next))
+    }
+
+    /// Whether a shard may begin: its responses fit beside those that are being summarised, or there are none.
+    fn has_room(&self, next: &MineTask) -> bool {
+        let both = self.summarising_bytes.saturating_add(next.shard.store.memory_bytes());
+        self.summarising == 0 || both <= self.budget
+    }
+
+    fn summarised(&mut self, bytes: u64) {
+        self.summarising = self.summarising.saturating_sub(1);
+        self.summarising_bytes = self.summarising_bytes.saturating_sub(bytes);
     }
 
     /// Does the next step of a shard.
@@ -144,7 +162,8 @@ impl Mining {
         match task.step(model, &self.held) {
             Ok(true) => self.current = Some(task),
             Ok(false) => {
-                self.summarising = true;
+                self.summarising += 1;
+                self.summarising_bytes += task.shard.store.memory_bytes();
                 thread::spawn(move || task.summarise());
             }
             // Told from a thread of its own: the channel may be full, and the device must not wait for its reader.
@@ -170,8 +189,9 @@ impl MineTask {
     fn step(&mut self, model: &Model, held: &Held) -> Result<bool, Fault> {
         match self.shard.next() {
             Step::Recall(numbers) => {
-                let recalled = held.with(|cache| cache.map(|cache| self.shard.recall(&numbers, model, cache)));
-                recalled.transpose()?;
+                let stages = self.shard.stages.clone();
+                let recall = || held.with(|cache| cache.map(|cache| self.shard.recall(&numbers, model, cache)));
+                stages.time(Stage::Recall, recall).transpose()?;
                 metrics::RECALLED.add(numbers.len() as u64);
             }
             Step::Run(numbers) => self.run(&numbers, model, held)?,
@@ -186,29 +206,37 @@ impl MineTask {
     fn run(&mut self, numbers: &[u32], model: &Model, held: &Held) -> Result<(), Fault> {
         let sentences: Vec<_> = numbers.iter().map(|&number| &self.shard.sentences[number as usize]).collect();
         let started = Instant::now();
-        let responses = Arc::new(model.responses(&sentences, self.shard.spec.recipe.pooling).map_err(of_model)?);
+        let (stages, pooling) = (self.shard.stages.clone(), self.shard.spec.recipe.pooling);
+        let responses = stages.time(Stage::Forward, || model.responses(&sentences, pooling)).map_err(of_model)?;
         let tokens = sentences.iter().map(|sentence| sentence.len() as u64).sum();
-        let rows: Vec<&[f32]> = (0..responses.sentences()).map(|sentence| responses.row(sentence)).collect();
-        self.shard.take(numbers, &rows)?;
-        held.keep(numbers.iter().map(|&number| self.shard.key(number)), &responses);
+        stages.time(Stage::Keep, || self.keep(numbers, responses, held))?;
         metrics::BATCH_SECONDS.observe(started.elapsed());
         metrics::TOKENS.add(tokens);
         self.shard.progress.tokens_done += tokens;
         Ok(())
     }
 
+    /// Puts the responses of a batch into the store, and into the cache.
+    fn keep(&mut self, numbers: &[u32], responses: Responses, held: &Held) -> Result<(), Fault> {
+        let rows: Vec<&[f32]> = (0..responses.sentences()).map(|sentence| responses.row(sentence)).collect();
+        self.shard.take(numbers, &rows)?;
+        held.keep(numbers.iter().map(|&number| self.shard.key(number)), responses);
+        Ok(())
+    }
+
     /// Summarises the shard on the calling thread.
     fn summarise(self) {
         /// Tells the device even if summarising panics.
-        struct Wake(mpsc::Sender<Command>);
+        struct Wake(mpsc::Sender<Command>, u64);
         impl Drop for Wake {
             fn drop(&mut self) {
                 // A device that is gone waits for nothing.
-                let _ = self.0.send(Command::Summarised);
+                let _ = self.0.send(Command::Summarised(self.1));
             }
         }
-        let Self { shard, events, span, wake } = self;
-        let _wake = Wake(wake);
+        // Before all else, so that it goes after the responses, even if summarising panics.
+        let _wake = Wake(self.wake.clone(), self.shard.store.memory_bytes());
+        let Self { shard, events, span, .. } = self;
         let _in_span = span.entered();
         let started = Instant::now();
         match summarise(&shard, &events) {

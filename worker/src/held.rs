@@ -15,7 +15,7 @@ use crate::cache::ResponseCache;
 const WAITING: usize = 4;
 
 /// What was run in one batch, `[sentence]`.
-type Batch = (Vec<SentenceKey>, Arc<Responses>);
+type Batch = (Vec<SentenceKey>, Responses);
 
 /// Handle of the cache; without one, nothing is held.
 #[derive(Clone, Default)]
@@ -55,10 +55,10 @@ impl Held {
     }
 
     /// Keeps a batch.
-    pub(crate) fn keep(&self, keys: impl Iterator<Item = SentenceKey>, responses: &Arc<Responses>) {
+    pub(crate) fn keep(&self, keys: impl Iterator<Item = SentenceKey>, responses: Responses) {
         if let Some(shared) = &self.0 {
             // The writer only ends with this handle.
-            let _ = shared.writer.send((keys.collect(), responses.clone()));
+            let _ = shared.writer.send((keys.collect(), responses));
         }
     }
 

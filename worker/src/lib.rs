@@ -17,6 +17,7 @@ mod server;
 mod shard;
 mod source;
 mod speed;
+mod stages;
 mod store;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -37,12 +38,13 @@ use lode_proto::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration};
+use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration, shard::Room};
 pub use self::{
     cache::{CacheConfig, CacheError},
     http::Vitals,
     metrics::METRICS,
     source::{BadModelSource, LoadError, ModelSource, load},
+    stages::{Stage, Stages},
 };
 
 /// How long streams may go on after a shutdown was asked for.
@@ -70,6 +72,8 @@ pub struct Config {
     pub precision: Precision,
     /// Where the worker notes how it is, for those who probe it.
     pub vitals: Vitals,
+    /// Where it notes what its time goes to, for those who measure it.
+    pub stages: Stages,
     /// What it shows to the coordinator, and asks the coordinator to show.
     pub credentials: Credentials,
     /// How many connections it holds.
@@ -148,11 +152,12 @@ pub async fn run(
     let (speed, held) = prepared.await.map_err(|_| RunError::DeviceDied)??;
     let card = card(&config, &model, url, speed);
     let stop_serving = CancellationToken::new();
-    let (device, died) = Device::start(model.clone(), held.clone());
+    let (budget, spill_dir, stages) = (config.memory_budget, config.spill_dir.clone(), config.stages.clone());
+    let (device, died) = Device::start(model.clone(), held.clone(), budget);
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
-    let (budget, spill_dir) = (config.memory_budget, config.spill_dir.clone());
-    let worker = server::Desk::new(model, device, held, budget, spill_dir, stop_serving.clone());
+    let room = Room { budget, spill_dir, stages };
+    let worker = server::Desk::new(model, device, held, room, stop_serving.clone());
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;

@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use clap::Parser;
 use lode_domain::access::{Exposure, Role, Secret, grants};
 use lode_proto::{Authority, Credentials, Identity, LineLimits};
-use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Vitals};
+use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Stages, Vitals};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -131,6 +131,7 @@ async fn main() -> anyhow::Result<()> {
         advertise: args.advertise,
         precision: args.dtype,
         vitals: Vitals::default(),
+        stages: Stages::default(),
         credentials,
         lines: LineLimits { connections: args.max_connections.get() as usize, ..LineLimits::default() },
     };

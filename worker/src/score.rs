@@ -1,17 +1,20 @@
 //! From responses to summaries, unit block by unit block: finished ones, all concepts of the shard from one sort per unit; or
 //! partial ones, the responses as they are.
 
+use std::{ops::Range, sync::mpsc::sync_channel, thread};
+
 use lode_domain::{
     event::{PartialUnits, Scored, ShardEvent},
-    expertise::{ExpertiseBlock, UnitExpertise},
+    expertise::ExpertiseBlock,
     score::{Labels, Scorer},
+    summary::score_units,
 };
 use lode_ops::pause_at;
 use lode_proto::Fault;
 use rayon::prelude::*;
 use tokio::sync::mpsc::Sender;
 
-use crate::shard::PreparedShard;
+use crate::{shard::PreparedShard, stages::Stage};
 
 /// Where a shard's events go. A slow receiver blocks the sender; a receiver that is gone ends the work.
 pub(crate) type Events = Sender<Result<ShardEvent, Fault>>;
@@ -21,6 +24,13 @@ pub(crate) struct Gone;
 
 /// Responses in one message of a partial summary at most, unless one unit has more: 4 MiB.
 const MESSAGE_RESPONSES: usize = 1 << 20;
+/// Bytes of the expertise that is made before it is sent, unless one block of units has more: three times as much is held,
+/// for one part is sent while another waits and a third is scored.
+const PART_BYTES: usize = 16 << 20;
+/// Bytes of one unit's expertise in one concept.
+const EXPERTISE_BYTES: usize = 20;
+/// Units in one message at most.
+const MOST_UNITS: usize = 4096;
 
 /// Summarises a shard whose responses are complete, and streams the result.
 pub(crate) fn summarise(shard: &PreparedShard, events: &Events) -> Result<(), Gone> {
@@ -57,16 +67,7 @@ fn finished(shard: &PreparedShard, events: &Events) -> Result<(), Stop> {
     let scored: Vec<u32> =
         (0..).zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(place, _)| place).collect();
     if !scored.is_empty() {
-        let labels = labels(shard, &scored)?;
-        let blocks = shard.store.blocks();
-        for block in 0..blocks {
-            for (&concept, block) in scored.iter().zip(score_block(shard, block, &labels)?) {
-                send(events, ShardEvent::Block { concept, block })?;
-            }
-            if block == blocks / 2 {
-                pause_at("worker-mid-stream");
-            }
-        }
+        send_expertise(shard, &scored, events)?;
     }
     pause_at("worker-last-block");
     for (concept, outcome) in (0..).zip(outcomes) {
@@ -90,28 +91,66 @@ fn labels(shard: &PreparedShard, scored: &[u32]) -> Result<Labels, Fault> {
     Labels::new(shard.sentences.len(), &borrowed).map_err(Fault::internal)
 }
 
-/// One block of units for all concepts, `[concept]`, on all cores.
-fn score_block(shard: &PreparedShard, block: usize, labels: &Labels) -> Result<Vec<ExpertiseBlock>, Fault> {
-    let units = shard.store.units(block);
-    let by_unit = shard.store.by_unit(block).map_err(Fault::internal)?;
-    // `[unit][concept]`
-    let scores: Vec<Vec<UnitExpertise>> = by_unit
-        .par_chunks_exact(labels.sentences())
-        .zip(units.clone().into_par_iter())
+/// Sends the expertise of all units in the concepts at `scored`. One part is scored while the one before is sent.
+fn send_expertise(shard: &PreparedShard, scored: &[u32], events: &Events) -> Result<(), Stop> {
+    let labels = labels(shard, scored)?;
+    let parts = parts(shard, labels.concepts());
+    thread::scope(|scope| {
+        let (sender, receiver) = sync_channel(1);
+        let (labels, parts) = (&labels, &parts);
+        scope.spawn(move || {
+            for part in parts {
+                let scored = shard.stages.time(Stage::Score, || score(shard, part.clone(), labels));
+                let failed = scored.is_err();
+                // A sender of messages that is gone needs no more.
+                if sender.send(scored).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        for (part, blocks) in receiver.into_iter().enumerate() {
+            let blocks = blocks?;
+            shard.stages.time(Stage::Send, || {
+                let mut told = scored.iter().zip(blocks);
+                told.try_for_each(|(&concept, block)| send(events, ShardEvent::Block { concept, block }))
+            })?;
+            if part == parts.len() / 2 {
+                pause_at("worker-mid-stream");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Ranges of the store's blocks, each of as many units as make a part for `concepts` concepts.
+fn parts(shard: &PreparedShard, concepts: usize) -> Vec<Range<usize>> {
+    let blocks = shard.store.blocks();
+    let units = (PART_BYTES / (EXPERTISE_BYTES * concepts)).min(MOST_UNITS);
+    let long = (units / shard.store.units(0).len().max(1)).max(1);
+    (0..blocks).step_by(long).map(|first| first..(first + long).min(blocks)).collect()
+}
+
+/// The units of some blocks for all concepts, `[concept]`, on all cores.
+fn score(shard: &PreparedShard, blocks: Range<usize>, labels: &Labels) -> Result<Vec<ExpertiseBlock>, Fault> {
+    // `[block][concept]`
+    let scored: Vec<Vec<ExpertiseBlock>> = blocks
+        .into_par_iter()
         .map_init(
-            || Scorer::new(labels),
-            |scorer, (responses, unit)| {
-                let scored = scorer.score(responses);
-                let scored = scored.map_err(|error| Fault::invalid(format!("unit {unit}: {error}")))?;
-                Ok(scored.map(UnitExpertise::from).collect())
+            || (Scorer::new(labels), Vec::new()),
+            |(scorer, by_unit), block| {
+                shard.store.by_unit(block, by_unit).map_err(Fault::internal)?;
+                let start = shard.store.units(block).start as u32;
+                let scored = score_units(start, by_unit.chunks_exact(labels.sentences()), scorer);
+                scored.map_err(|error| Fault::invalid(error.to_string()))
             },
         )
         .collect::<Result<_, Fault>>()?;
-    let mut blocks = vec![ExpertiseBlock::with_capacity(units.start as u32, units.len()); labels.concepts()];
-    for unit in scores {
-        blocks.iter_mut().zip(unit).for_each(|(block, expertise)| block.push(expertise));
+    let mut blocks = scored.into_iter();
+    let mut whole = blocks.next().unwrap_or_default();
+    for block in blocks {
+        whole.iter_mut().zip(&block).for_each(|(whole, block)| whole.append(block));
     }
-    Ok(blocks)
+    Ok(whole)
 }
 
 /// What was dropped, then the responses in unit order, `[unit, sentence]`, sentences in the order in which they were sent.
@@ -124,15 +163,17 @@ fn partial(shard: &PreparedShard, events: &Events) -> Result<(), Stop> {
     let places = shard.places();
     let units_a_message = (MESSAGE_RESPONSES / sentences).max(1);
     let blocks = shard.store.blocks();
+    let mut by_unit = Vec::new();
     for block in 0..blocks {
         let units = shard.store.units(block);
-        let by_unit = shard.store.by_unit(block).map_err(Fault::internal)?;
+        shard.store.by_unit(block, &mut by_unit).map_err(Fault::internal)?;
         for (part, rows) in by_unit.chunks(units_a_message * sentences).enumerate() {
             let responses: Vec<f32> =
                 rows.chunks_exact(sentences).flat_map(|row| places.iter().map(|&place| row[place as usize])).collect();
             let start = (units.start + part * units_a_message) as u32;
             let units = (rows.len() / sentences) as u32;
-            send(events, ShardEvent::Partial(PartialUnits { start, units, responses }))?;
+            let event = ShardEvent::Partial(PartialUnits { start, units, responses });
+            shard.stages.time(Stage::Send, || send(events, event))?;
         }
         if block == blocks / 2 {
             pause_at("worker-mid-stream");

@@ -1,6 +1,6 @@
 //! The gRPC service that the coordinator speaks to.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
 use lode_domain::{
@@ -25,7 +25,7 @@ use crate::{
     device::{Device, GenerateTask},
     fault::of_model,
     held::Held,
-    shard::{PreparedShard, count_tokens, prepare},
+    shard::{PreparedShard, Room, count_tokens, prepare},
 };
 
 /// Events of a shard between the device and the stream; a full channel blocks the scoring thread.
@@ -38,8 +38,7 @@ pub(crate) struct Desk {
     model: Arc<Model>,
     device: Device,
     held: Held,
-    memory_budget: u64,
-    spill_dir: PathBuf,
+    room: Room,
     /// Ends open streams.
     stop: CancellationToken,
 }
@@ -47,15 +46,8 @@ pub(crate) struct Desk {
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Desk {
-    pub(crate) fn new(
-        model: Arc<Model>,
-        device: Device,
-        held: Held,
-        memory_budget: u64,
-        spill_dir: PathBuf,
-        stop: CancellationToken,
-    ) -> Self {
-        Self { model, device, held, memory_budget, spill_dir, stop }
+    pub(crate) fn new(model: Arc<Model>, device: Device, held: Held, room: Room, stop: CancellationToken) -> Self {
+        Self { model, device, held, room, stop }
     }
 
     /// What is sent must be meant for this model.
@@ -86,8 +78,8 @@ impl Desk {
 
     /// Tokenises a shard on the threads that may block.
     async fn prepare(&self, spec: ShardSpec, shard: Job) -> Result<PreparedShard, Fault> {
-        let (model, budget, dir) = (self.model.clone(), self.memory_budget, self.spill_dir.clone());
-        let prepared = tokio::task::spawn_blocking(move || prepare(&model, spec, &shard, budget, &dir)).await;
+        let (model, room) = (self.model.clone(), self.room.clone());
+        let prepared = tokio::task::spawn_blocking(move || prepare(&model, spec, &shard, &room)).await;
         prepared.map_err(|error| Fault::internal(format!("tokenising the shard failed: {error}")))?
     }
 

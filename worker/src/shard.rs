@@ -1,6 +1,6 @@
 //! A shard on its way: tokenised sentences, those that wait, and the responses of those that have run.
 
-use std::{collections::VecDeque, path::Path};
+use std::{collections::VecDeque, path::PathBuf};
 
 use lode_domain::{
     cluster::{ShardSpec, Summaries},
@@ -13,7 +13,12 @@ use lode_model::{Dropped, Model, ModelError, Prepared, pack};
 use lode_proto::Fault;
 use rayon::prelude::*;
 
-use crate::{cache::ResponseCache, fault::of_model, store::ResponseStore};
+use crate::{
+    cache::ResponseCache,
+    fault::of_model,
+    stages::{Stage, Stages},
+    store::ResponseStore,
+};
 
 /// What the device works through. Sentences are numbered by their place among those that are not dropped.
 pub(crate) struct PreparedShard {
@@ -32,6 +37,18 @@ pub(crate) struct PreparedShard {
     /// Of the shard's sentences as they were sent.
     pub(crate) dropped: Vec<DroppedSentence>,
     pub(crate) progress: Progress,
+    pub(crate) stages: Stages,
+}
+
+/// What a shard may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    /// Bytes of responses in memory.
+    pub(crate) budget: u64,
+    /// Folder of what is beyond.
+    pub(crate) spill_dir: PathBuf,
+    /// Its clocks.
+    pub(crate) stages: Stages,
 }
 
 /// A concept's labels over the sentences that have responses, and what was dropped from it.
@@ -127,14 +144,9 @@ impl PreparedShard {
 }
 
 /// Tokenises a shard.
-pub(crate) fn prepare(
-    model: &Model,
-    spec: ShardSpec,
-    shard: &Job,
-    budget: u64,
-    spill_dir: &Path,
-) -> Result<PreparedShard, Fault> {
-    let prepared = tokenise(model, &spec, &shard.sentences)?;
+pub(crate) fn prepare(model: &Model, spec: ShardSpec, shard: &Job, room: &Room) -> Result<PreparedShard, Fault> {
+    let stages = room.stages.clone();
+    let prepared = stages.time(Stage::Tokenise, || tokenise(model, &spec, &shard.sentences))?;
     let mut number_of: Vec<Option<u32>> = Vec::with_capacity(prepared.len());
     let (mut sentences, mut keys, mut dropped) = (Vec::new(), Vec::new(), Vec::new());
     for (place, one) in (0..).zip(prepared) {
@@ -156,10 +168,10 @@ pub(crate) fn prepare(
         sentences_total: sentences.len() as u32,
         ..Progress::default()
     };
-    let store = ResponseStore::new(model.unit_space().len(), sentences.len(), budget, spill_dir);
+    let store = ResponseStore::new(model.unit_space().len(), sentences.len(), room.budget, &room.spill_dir);
     let store = store.map_err(Fault::internal)?;
     let (held, batches, order) = (VecDeque::new(), VecDeque::new(), Vec::with_capacity(sentences.len()));
-    Ok(PreparedShard { spec, sentences, keys, held, batches, order, store, concepts, dropped, progress })
+    Ok(PreparedShard { spec, sentences, keys, held, batches, order, store, concepts, dropped, progress, stages })
 }
 
 /// How many tokens each sentence has, `[sentence]`; 0 for one that is dropped.

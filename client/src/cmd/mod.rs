@@ -1,5 +1,6 @@
 //! One file a command: its flags, what it asks, how it answers.
 
+pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod concepts;
@@ -40,6 +41,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Nearest(args) => nearest::run(&global, args).await,
         Command::Export(args) => export::run(&global, args).await,
         Command::Generate(args) => generate::run(&global, args).await,
+        Command::Bench(command) => bench::run(&global, command).await,
         Command::Completions(args) => completions::run(&args),
     }
 }

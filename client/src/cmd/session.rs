@@ -8,7 +8,7 @@ use lode_client::{
     embedded::{Config, Embedded, Workers},
 };
 use lode_coordinator::Limits;
-use lode_worker::{LoadOptions, ModelSource};
+use lode_worker::{LoadOptions, ModelSource, Stages};
 
 use crate::{
     args::{Global, ModelArg},
@@ -86,7 +86,8 @@ pub(super) async fn load(global: &Global, source: &ModelSource) -> anyhow::Resul
     };
     let model = loaded.context("loading the model was broken off")??;
     let memory_budget = global.memory_budget.map_or(MEMORY_BUDGET, |budget| budget.as_u64());
-    Ok(Workers { count: global.workers.unwrap_or(1), name, model, precision, memory_budget })
+    let (count, stages) = (global.workers.unwrap_or(1), Stages::default());
+    Ok(Workers { count, name, model, precision, memory_budget, stages })
 }
 
 /// Works on an embedded cluster and stops it in good order, whatever comes of the work.

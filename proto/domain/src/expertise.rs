@@ -103,6 +103,12 @@ impl ExpertiseBlock {
         }
     }
 
+    /// Appends the units of `next`, which follow this block's.
+    pub fn append(&mut self, next: &Self) {
+        debug_assert_eq!(next.start as usize, self.start as usize + self.len(), "blocks of consecutive units");
+        self.columns.iter_mut().zip(&next.columns).for_each(|(column, more)| column.extend_from_slice(more));
+    }
+
     /// How many units the block holds.
     pub fn len(&self) -> usize {
         self.columns[0].len()

@@ -160,21 +160,22 @@ impl PartialBlock {
                 (0u32..).zip(&self.sentences).find(|(i, s)| i != *s).map_or(self.sentences.len() as u32, |(i, _)| i);
             return Err(MergeError::Missing { have: self.sentences.len(), need, first });
         }
-        score_block(self.start, labels, (0..self.units as usize).map(|place| self.row(place)))
+        let rows = (0..self.units as usize).map(|place| self.row(place));
+        score_units(self.start, rows, &mut Scorer::new(labels))
     }
 }
 
-/// Scores a run of units: `rows` yields each unit's responses, `[sentence]`; one block per concept of `labels`.
+/// Scores a run of units: `rows` yields each unit's responses, `[sentence]`; one block per concept of the scorer's labels.
 ///
 /// # Errors
 /// If a response is not finite.
-pub fn score_block<'r>(
+pub fn score_units<'r>(
     start: u32,
-    labels: &Labels,
     rows: impl ExactSizeIterator<Item = &'r [f32]>,
+    scorer: &mut Scorer<'_>,
 ) -> Result<Vec<ExpertiseBlock>, MergeError> {
-    let mut blocks = vec![ExpertiseBlock::with_capacity(start, rows.len()); labels.concepts()];
-    let mut scorer = Scorer::new(labels);
+    let empty = |_| ExpertiseBlock::with_capacity(start, rows.len());
+    let mut blocks: Vec<_> = (0..scorer.concepts()).map(empty).collect();
     for (unit, row) in (start..).zip(rows) {
         let scored = scorer.score(row).map_err(|source| MergeError::NotFinite { unit, source })?;
         for (block, expertise) in blocks.iter_mut().zip(scored) {

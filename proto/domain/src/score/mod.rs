@@ -1,0 +1,172 @@
+//! Average precision and forcing values: one sort of a unit's responses scores it for every concept.
+//!
+//! AP is scikit-learn's `average_precision_score`: with the sentences in order of falling response and equal responses
+//! forming one threshold, AP = Σₙ (Rₙ − Rₙ₋₁) Pₙ over the thresholds n, where P is precision and R recall.
+//!
+//! Every number depends on the multiset of (response, label) pairs alone: sums run over the distinct responses in
+//! falling order, one addition each, so that no order of sentences, batches or shards can change a bit.
+//!
+//! `falling.rs` brings a unit's sentences into order, once for all concepts. `walk.rs` goes through the thresholds: four concepts
+//! side by side where they label much of the sentences (`labels.rs` says which do), else concept by concept through those
+//! thresholds alone that its sentences stand at. `simple.rs` is the same without haste, for the tests: the bits are equal.
+
+mod falling;
+mod labels;
+#[cfg(test)]
+mod simple;
+mod sparse;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use pulp::{Arch, NullaryFnOnce};
+
+pub use self::labels::{BadLabels, Labels};
+use self::{
+    falling::Falling,
+    labels::{Dense, LANES},
+    sparse::SparseWalk,
+    walk::Walk,
+};
+use crate::expertise::UnitExpertise;
+
+/// A response that is not a number.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the response to sentence {sentence} is not finite")]
+pub struct NotFinite {
+    /// Number of the sentence.
+    pub sentence: usize,
+}
+
+/// A unit's numbers for one concept as they are summed, before they are stored as f32.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Scores {
+    /// Average precision.
+    pub ap: f64,
+    /// Mean response to the positives.
+    pub on_mean: f64,
+    /// Median response to the positives.
+    pub on_p50: f64,
+    /// 90th percentile of the responses to the positives.
+    pub on_p90: f64,
+    /// Mean response to the negatives.
+    pub off_mean: f64,
+}
+
+impl From<Scores> for UnitExpertise {
+    fn from(scores: Scores) -> Self {
+        Self {
+            ap: scores.ap as f32,
+            on_mean: scores.on_mean as f32,
+            on_p50: scores.on_p50 as f32,
+            on_p90: scores.on_p90 as f32,
+            off_mean: scores.off_mean as f32,
+        }
+    }
+}
+
+/// Scores units one at a time; keeps its buffers between units.
+pub struct Scorer<'a> {
+    labels: &'a Labels,
+    arch: Arch,
+    falling: Falling,
+    /// Positives at or above each threshold, `[threshold]`.
+    counts: (Vec<[i32; 1]>, Vec<[i32; LANES]>),
+    sparse: SparseWalk,
+    /// `[concept]`
+    scores: Vec<Scores>,
+}
+
+impl<'a> Scorer<'a> {
+    /// A scorer for one set of labels.
+    pub fn new(labels: &'a Labels) -> Self {
+        let sentences = labels.sentences();
+        let fours = if labels.fours.is_empty() { 0 } else { sentences };
+        let sparse = SparseWalk::new(if labels.sparse.is_empty() { 0 } else { sentences });
+        Self {
+            labels,
+            arch: Arch::new(),
+            falling: Falling::new(sentences),
+            counts: (vec![[0; 1]; sentences], vec![[0; LANES]; fours]),
+            sparse,
+            scores: vec![Scores::default(); labels.concepts()],
+        }
+    }
+
+    /// How many concepts it scores.
+    pub fn concepts(&self) -> usize {
+        self.labels.concepts()
+    }
+
+    /// Scores one unit: `responses` is `[sentence]`, the answer `[concept]`.
+    ///
+    /// # Errors
+    /// If a response is not finite.
+    ///
+    /// # Panics
+    /// If there are not as many responses as labelled sentences.
+    pub fn score(&mut self, responses: &[f32]) -> Result<impl ExactSizeIterator<Item = Scores> + '_, NotFinite> {
+        assert_eq!(responses.len(), self.labels.sentences(), "one response a sentence");
+        let (labels, falling) = (self.labels, &mut self.falling);
+        if !self.arch.dispatch(Arrange { falling, responses }) {
+            let sentence = responses.iter().position(|response| !response.is_finite()).unwrap_or_default();
+            return Err(NotFinite { sentence });
+        }
+        let (falling, scores) = (&self.falling, &mut self.scores[..]);
+        for dense in &labels.single {
+            self.arch.dispatch(ScoreDense { labels, falling, dense, counts: &mut self.counts.0, scores });
+        }
+        for dense in &labels.fours {
+            self.arch.dispatch(ScoreDense { labels, falling, dense, counts: &mut self.counts.1, scores });
+        }
+        if !self.labels.sparse.is_empty() {
+            self.sparse.note_thresholds(&self.falling);
+            for concept in &self.labels.sparse {
+                let totals = self.labels.totals(concept.concept);
+                self.scores[concept.concept] = self.sparse.score(concept, totals, self.falling.values());
+            }
+        }
+        Ok(self.scores.iter().copied())
+    }
+}
+
+// What `Arch::dispatch` is given is compiled for the widest vectors of the machine; without fused multiplication and addition,
+// so the bits are the same on all. These are types, for a closure is not sure to be compiled into its caller.
+
+/// See [`Falling::arrange`].
+struct Arrange<'a> {
+    falling: &'a mut Falling,
+    responses: &'a [f32],
+}
+
+impl NullaryFnOnce for Arrange<'_> {
+    type Output = bool;
+
+    #[inline(always)]
+    fn call(self) -> bool {
+        self.falling.arrange(self.responses)
+    }
+}
+
+/// Scores concepts that are walked side by side.
+struct ScoreDense<'a, const L: usize> {
+    labels: &'a Labels,
+    falling: &'a Falling,
+    dense: &'a Dense<L>,
+    counts: &'a mut [[i32; L]],
+    scores: &'a mut [Scores],
+}
+
+impl<const L: usize> NullaryFnOnce for ScoreDense<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let values = self.falling.values();
+        let counts = &mut self.counts[..values.len()];
+        let walk = Walk::through(self.falling, &self.dense.rows, counts);
+        for (lane, &concept) in self.dense.concepts.iter().enumerate() {
+            self.scores[concept] = walk.finish(lane, self.labels.totals(concept), values, counts);
+        }
+    }
+}
