@@ -21,7 +21,8 @@ mod family;
 mod force;
 mod hook;
 pub mod hub;
-mod kernels;
+#[doc(hidden)]
+pub mod kernels;
 mod model;
 mod options;
 mod parts;

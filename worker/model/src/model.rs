@@ -119,7 +119,9 @@ impl Model {
             for sentence in batch {
                 rows.push(&sentence.ids, 0, rows.len(), sentence.visible);
             }
-            rows.fill(height);
+            if !self.decoder.head.is_packed() {
+                rows.fill(height);
+            }
             self.decoder.forward(&rows, &mut OwnKeys, &mut capture)?;
         }
         capture.finish()

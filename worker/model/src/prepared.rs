@@ -25,8 +25,9 @@ impl Prepared {
     }
 }
 
-/// How many rows a batch has. There are two numbers, and which one applies follows from the sentence alone: only so
-/// are its responses the same bits in any company.
+/// How many rows a batch has at most. There are two numbers, and which one applies follows from the sentence alone. Where
+/// matrix products are the tensor library's, batches are filled up to them: only so are a sentence's responses the same
+/// bits in any company.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchShape {
     /// Rows of a batch of sentences of at most this many tokens.
@@ -41,7 +42,7 @@ impl BatchShape {
 
     /// The shapes for a model with a context of `context_len` tokens.
     pub fn new(context_len: usize) -> Self {
-        // Two rows at least: a single one takes another path through the matrix product.
+        // Two rows at least: a single one takes another path through the tensor library's matrix product.
         let long = context_len.max(2);
         Self { short: Self::SHORT.min(long), long }
     }

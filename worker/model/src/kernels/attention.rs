@@ -13,7 +13,7 @@ use super::{
 
 /// A run of rows that attend to the same run of keys: a sentence, or the new tokens of a sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
+pub struct Segment {
     /// First query row.
     pub first_row: usize,
     /// Number of query rows; the first stands at position `past`.
@@ -35,7 +35,7 @@ impl Segment {
 
 /// How many heads there are, and how wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Heads {
+pub struct Heads {
     /// Query heads.
     pub query: usize,
     /// Key and value heads; each serves `query / key` query heads.
@@ -48,7 +48,7 @@ pub(crate) struct Heads {
 ///
 /// `q` `[row, query head * dim]`, `k` and `v` `[key row, key head * dim]`, result like `q`; rows in no segment are zero.
 /// A row's result depends on its query, on the keys it sees and on nothing else, bit for bit.
-pub(crate) fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, segments: &[Segment]) -> Result<Tensor> {
+pub fn attend(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, segments: &[Segment]) -> Result<Tensor> {
     if q.device().is_cpu() {
         q.apply_op3_no_bwd(k, v, &Attend { heads, segments })
     } else {

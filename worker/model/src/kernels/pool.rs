@@ -8,7 +8,7 @@ use super::{math::vectorised, rows::values};
 /// Pools `activations` `[position, unit]` over the positions `counted` (ascending, at least one) into `pooled` `[unit]`.
 ///
 /// Means are summed in f64, position by position. A NaN among the activations makes the response NaN.
-pub(crate) fn pool(pooling: Pooling, activations: &Tensor, counted: &[u32], pooled: &mut [f32]) -> Result<()> {
+pub fn pool(pooling: Pooling, activations: &Tensor, counted: &[u32], pooled: &mut [f32]) -> Result<()> {
     let (storage, layout) = activations.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
         drop(storage);

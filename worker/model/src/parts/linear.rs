@@ -57,6 +57,11 @@ impl Linear {
         Ok(Self { map, layer })
     }
 
+    /// Whether the product is our own, and so a row's bits the same in any number of rows.
+    pub fn is_packed(&self) -> bool {
+        matches!(self.map, Map::Packed(_))
+    }
+
     /// `x` `[row, in]` to `[row, out]`, f32, as the hook gives it back.
     pub fn forward(&self, x: &Tensor, hook: &mut dyn Hook) -> Result<Tensor> {
         let output = self.apply(x)?;

@@ -18,7 +18,7 @@ mod tests;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-pub(crate) use self::packed::Packed;
+pub use self::packed::Packed;
 use self::{
     packed::LINE,
     task::{Division, Gather, Task},
@@ -32,7 +32,7 @@ const BLOCK: usize = 256;
 ///
 /// # Errors
 /// If `x` is no contiguous f32 matrix on the CPU, as wide as the weight expects.
-pub(crate) fn multiply(x: &Tensor, weight: &Packed) -> Result<Tensor> {
+pub fn multiply(x: &Tensor, weight: &Packed) -> Result<Tensor> {
     x.apply_op1_no_bwd(&Multiply { weight })
 }
 

@@ -1,6 +1,6 @@
 //! A matrix of weights in the order in which the product reads it.
 
-use candle_core::{DType, Result, Tensor};
+use candle_core::{CpuStorage, Result, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 /// Outputs that stand side by side: 64 bytes, a line of the cache.
@@ -12,7 +12,7 @@ pub(super) const LINE: usize = 16;
 pub(super) struct Line(pub [f32; LINE]);
 
 /// W and b, `[in, out]` and `[out]`, in panels of [`LINE`] outputs, `[panel][in][LINE]`; outputs that there are not are zero.
-pub(crate) struct Packed {
+pub struct Packed {
     input: usize,
     output: usize,
     lines: Vec<Line>,
@@ -24,20 +24,21 @@ impl Packed {
     /// Of `weight` `[in, out]`, f32 on the CPU, in any layout, and `bias` `[out]`.
     pub fn new(weight: &Tensor, bias: Option<&[f32]>) -> Result<Self> {
         let (input, output) = weight.dims2()?;
+        let (storage, layout) = weight.storage_and_layout();
+        let Storage::Cpu(CpuStorage::F32(values)) = &*storage else {
+            bail!("expected an f32 matrix on the CPU, found {:?} on {:?}", weight.dtype(), weight.device());
+        };
+        let (down, right) = (layout.stride()[0], layout.stride()[1]);
         let mut lines = vec![Line([0.0; LINE]); output.div_ceil(LINE) * input];
-        // A few panels at a time: of a transposed weight no whole copy is made.
-        const PANELS: usize = 64;
-        for (number, lines) in lines.chunks_mut(PANELS * input).enumerate() {
-            let first = number * PANELS * LINE;
-            let width = (output - first).min(PANELS * LINE);
-            // `[out, in]`: each output's weights side by side.
-            let part = weight.narrow(1, first, width)?.t()?.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-            lines.par_chunks_exact_mut(input).zip(part.par_chunks(LINE * input)).for_each(|(lines, part)| {
-                for (output, weights) in part.chunks_exact(input).enumerate() {
-                    lines.iter_mut().zip(weights).for_each(|(line, weight)| line.0[output] = *weight);
-                }
-            });
-        }
+        lines.par_chunks_exact_mut(input).enumerate().for_each(|(panel, lines)| {
+            let first = layout.start_offset() + panel * LINE * right;
+            let width = (output - panel * LINE).min(LINE);
+            for (number, line) in lines.iter_mut().enumerate() {
+                let weights = values[first + number * down..].iter().step_by(right);
+                line.0[..width].iter_mut().zip(weights).for_each(|(place, weight)| *place = *weight);
+            }
+        });
+        drop(storage);
         let mut sums = vec![Line([0.0; LINE]); output.div_ceil(LINE)];
         for (line, part) in sums.iter_mut().zip(bias.unwrap_or_default().chunks(LINE)) {
             line.0[..part.len()].copy_from_slice(part);
