@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use futures::{Stream, StreamExt as _};
-use lode_domain::generation::{GenerateEvent, GenerateRequest, ResolvedRequest};
-use lode_index::Index;
+use lode_domain::generation::{GenerateEvent, GenerateRequest};
 use lode_proto::Fault;
 
-use crate::{Coordinator, fault::of_index, metrics::Generation, queries};
+use crate::{Coordinator, metrics::Generation};
 
 /// Hands a request to the least loaded worker that has the model, and counts what becomes of it.
 ///
@@ -26,8 +25,8 @@ async fn hand_over(
     coordinator: &Arc<Coordinator>,
     request: GenerateRequest,
 ) -> Result<impl Stream<Item = Result<GenerateEvent, Fault>> + Send + use<>, Fault> {
-    let (index, model) = (coordinator.index.clone(), request.model.clone());
-    let resolved = tokio::task::spawn_blocking(move || resolve(&index, request))
+    let (own, model) = (coordinator.clone(), request.model.clone());
+    let resolved = tokio::task::spawn_blocking(move || own.resolver.resolve(&own.index, request))
         .await
         .map_err(|error| Fault::internal(format!("resolving the conditions failed: {error}")))??;
     loop {
@@ -51,18 +50,4 @@ async fn hand_over(
             Err(fault) => return Err(fault),
         }
     }
-}
-
-fn resolve(index: &Index, request: GenerateRequest) -> Result<ResolvedRequest, Fault> {
-    let model = index.model_named(&request.model).map_err(of_index)?;
-    let seed = request.sampling.seed;
-    let interventions =
-        request.conditions.iter().map(|condition| queries::intervention(index, &model, condition, seed));
-    Ok(ResolvedRequest {
-        model: model.hash,
-        interventions: interventions.collect::<Result<_, _>>()?,
-        prompt: request.prompt,
-        sampling: request.sampling,
-        samples: request.samples,
-    })
 }

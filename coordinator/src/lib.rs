@@ -7,6 +7,7 @@
 mod attempt;
 mod board;
 mod commit;
+mod conditions;
 pub mod config;
 mod dispatch;
 mod fault;
@@ -23,6 +24,7 @@ mod queries;
 mod registry;
 mod registry_server;
 mod security;
+mod sent;
 mod server;
 mod split;
 mod spool;
@@ -50,6 +52,7 @@ use lode_proto::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::{conditions::Resolver, http::Phase, job::Jobs, journal::Journal, registry::Registry, spool::Spool};
 pub use self::{
     config::{Config, Timing},
     journal::JournalError,
@@ -57,7 +60,6 @@ pub use self::{
     metrics::METRICS,
     security::Security,
 };
-use self::{http::Phase, job::Jobs, journal::Journal, registry::Registry, spool::Spool};
 
 /// Bytes of one message at most: a concept's list of a million sentences is about 4 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
@@ -74,6 +76,7 @@ pub struct Coordinator {
     data_dir: PathBuf,
     registry: Arc<Registry>,
     jobs: Arc<Jobs>,
+    resolver: Resolver,
     timing: Timing,
     /// Whether jobs that were interrupted go on.
     resume: bool,
@@ -128,6 +131,7 @@ impl Coordinator {
             data_dir: config.data_dir.clone(),
             registry: Arc::new(Registry::new(config.timing.lease)),
             jobs: Arc::new(jobs),
+            resolver: Resolver::new(),
             timing: config.timing,
             resume: config.resume,
             suspend: CancellationToken::new(),

@@ -6,11 +6,9 @@ use lode_domain::{
     concept::ConceptId,
     expertise::{Column, ExpertiseBlock, Recipe, UnitExpertise},
     id::ModelName,
-    intervention::{Condition, Intervention},
     query::{
         ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow,
     },
-    ranking::resolve,
     record::{ConceptKey, ModelRecord},
     unit::{UnitId, UnitName, UnitSpace},
 };
@@ -147,20 +145,4 @@ pub(crate) fn export(
         ExpertiseBlock::from_columns(start as u32, std::array::from_fn(|c| columns[c][start..end].to_vec()))
     });
     Ok((ExportHeader { model, concept }, blocks))
-}
-
-/// The units and values that a condition stands for.
-pub(crate) fn intervention(
-    index: &Index,
-    model: &ModelRecord,
-    condition: &Condition,
-    seed: u64,
-) -> Result<Intervention, Fault> {
-    let key = ConceptKey { model: model.hash, concept: condition.concept.clone(), recipe: condition.recipe };
-    let ap = index.column(&key, Column::Ap).map_err(of_index)?;
-    let values = match Column::of(condition.value) {
-        Some(column) => Some(index.column(&key, column).map_err(of_index)?),
-        None => None,
-    };
-    resolve(condition, seed, &ap, values.as_deref()).map_err(Fault::invalid)
 }

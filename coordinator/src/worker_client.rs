@@ -12,12 +12,14 @@ use lode_domain::{
     sentence::SentenceKey,
 };
 use lode_proto::{
-    BadCredentials, BearerChannel, Credentials, Fault,
+    BadCredentials, BearerChannel, Credentials, Fault, FaultKind,
     convert::{find_held, job_parts},
     distrust,
     wire::{self, mine_request::Message},
 };
 use tonic::transport::Endpoint;
+
+use crate::sent::{Named, Sent};
 
 /// How long a worker may take to accept a connection.
 const REACH: Duration = Duration::from_secs(3);
@@ -29,6 +31,8 @@ const MESSAGE_BYTES: usize = 64 << 20;
 pub(crate) struct WorkerClient {
     endpoint: Endpoint,
     stub: wire::worker_client::WorkerClient<BearerChannel>,
+    /// What the worker was sent and should hold.
+    sent: Sent,
 }
 
 impl WorkerClient {
@@ -48,7 +52,8 @@ impl WorkerClient {
             .http2_keep_alive_interval(Duration::from_secs(10))
             .keep_alive_timeout(Duration::from_secs(10));
         let stub = wire::worker_client::WorkerClient::with_interceptor(endpoint.connect_lazy(), bearer);
-        Ok(Self { endpoint, stub: stub.max_decoding_message_size(MESSAGE_BYTES) })
+        let stub = stub.max_decoding_message_size(MESSAGE_BYTES);
+        Ok(Self { endpoint, stub, sent: Sent::default() })
     }
 
     /// Whether somebody accepts connections there.
@@ -114,7 +119,7 @@ impl WorkerClient {
         Ok(held.into_iter().map(|byte| byte != 0).collect())
     }
 
-    /// Has text generated.
+    /// Has text generated. Resolved conditions that the worker holds from before are only named.
     ///
     /// # Errors
     /// If the worker cannot be reached or refuses; later faults are in the stream.
@@ -122,7 +127,19 @@ impl WorkerClient {
         &self,
         request: ResolvedRequest,
     ) -> Result<impl Stream<Item = Result<GenerateEvent, Fault>> + Send + Unpin + use<>, Fault> {
-        let events = self.stub.clone().generate(wire::WorkerGenerateRequest::from(request)).await?.into_inner();
+        let (short, named) = self.sent.shorten(&request);
+        let ask = |request: ResolvedRequest| async {
+            Ok::<_, Fault>(self.stub.clone().generate(wire::WorkerGenerateRequest::from(request)).await?.into_inner())
+        };
+        let events = match ask(short).await {
+            // It was started anew, or had to make room.
+            Err(fault) if fault.kind == FaultKind::NotFound && named == Named::Some => {
+                self.sent.forget(&request);
+                ask(request.clone()).await?
+            }
+            events => events?,
+        };
+        self.sent.learn(&request);
         Ok(events.map(|event| Ok(GenerateEvent::try_from(event?)?)))
     }
 }

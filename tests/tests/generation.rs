@@ -89,3 +89,66 @@ fn conditions_change_the_text_as_asked() {
     let twice = ["--concept", "gender/man:4608", "--concept", "gender/woman:4608"];
     assert_eq!(say(&twice), say(&["--concept", "gender/woman:4608"]));
 }
+
+#[test]
+fn a_stop_text_ends_the_text_before_it() {
+    let cluster = cluster();
+    let whole = generate(&cluster, &["--seed", "4"]).remove(0);
+    let text = whole["text"].as_str().unwrap();
+    let middle: String = text.chars().skip(text.chars().count() / 2).take(3).collect();
+    let stopped = generate(&cluster, &["--seed", "4", "--stop", "never written", "--stop", &middle]).remove(0);
+    assert_eq!(stopped["text"], text[..text.find(&middle).unwrap()]);
+    assert_eq!((&stopped["finish_reason"], &whole["finish_reason"]), (&"stop".into(), &"length".into()));
+    assert!(stopped["generated_tokens"].as_u64() < whole["generated_tokens"].as_u64());
+}
+
+#[test]
+fn tokens_come_with_what_was_asked_for() {
+    let cluster = cluster();
+    let asked = ["--seed", "4", "--observe", "gender/woman:20", "--observe", "gender/man", "--logprobs", "2"];
+    let plain = generate(&cluster, &asked).remove(0);
+    let tokens = plain["tokens"].as_array().unwrap();
+    assert_eq!(tokens.len(), 12);
+    let pieces: String = tokens.iter().map(|token| token["text"].as_str().unwrap()).collect();
+    assert_eq!(plain["text"], pieces, "{plain}");
+    for token in tokens {
+        let top: Vec<f64> =
+            token["top"].as_array().unwrap().iter().map(|one| one["logprob"].as_f64().unwrap()).collect();
+        assert!(top.len() == 2 && top[0] >= top[1] && top[0] < 0.0, "{token}");
+        assert!(token["logprob"].as_f64().unwrap() <= top[0], "{token}");
+    }
+    assert_eq!(plain["text"], texts(&generate(&cluster, &["--seed", "4"]))[0], "looking changes nothing");
+    // Forced to their mean, all experts that are looked at respond like the positives; the last row was forced, too.
+    let forced = generate(&cluster, &[&asked[..], &["--concept", "gender/woman:20"]].concat()).remove(0);
+    for token in forced["tokens"].as_array().unwrap() {
+        let strength = |place: usize| token["observed"][place]["strength"].as_f64().unwrap();
+        assert!((strength(0) - 1.0).abs() < 1e-5 && token["observed"][0]["concept"] == "gender/woman", "{token}");
+        assert_ne!(strength(1), 1.0);
+    }
+}
+
+#[test]
+fn units_positions_and_ranks_are_chosen_freely() {
+    let cluster = cluster();
+    let sample = |args: &[&str]| generate(&cluster, &[&["--seed", "5"], args].concat()).remove(0);
+    let count = |sample: &Value, name: &str| sample[name].as_u64().unwrap();
+    let first = "transformer.h.0.mlp.c_fc[3]=2.5";
+    let listed = sample(&["--unit", first, "--unit", "17=scale:2", "--positions", "1..4", "--concept", "gender/man:5"]);
+    assert_eq!((count(&listed, "forced_units"), count(&listed, "forced_positions")), (7, 3));
+    assert_eq!(sample(&["--unit", "17=scale:1"])["text"], sample(&[])["text"], "times one changes nothing");
+    // What follows in the ranking is something else, and twice as many are both together.
+    let next = sample(&["--concept", "gender/man:20", "--rank", "next"]);
+    assert_eq!(count(&next, "forced_units"), 20);
+    assert_ne!(next["text"], sample(&["--concept", "gender/man:20"])["text"]);
+    for (args, said) in [
+        (["--unit", "99999=zero"], "no unit 99999"),
+        (["--unit", "transformer.h.9.mlp.c_fc[3]=zero"], "transformer.h.9.mlp.c_fc"),
+        (["--unit", "17=mean"], "listed unit"),
+        (["--positions", "4..4"], "FROM..TO"),
+        (["--observe", "gender/nobody"], "gender/nobody"),
+    ] {
+        let ask = ["generate", "--model", "m", "--prompt", "x"];
+        let said_so = cluster.lode(&[&ask[..], &args].concat()).refused();
+        assert!(said_so.contains(said), "{args:?}: {said_so}");
+    }
+}

@@ -82,7 +82,8 @@ impl Generating {
             let sample = owner.sample;
             if let Some(token) = step.token {
                 metrics::TOKENS_GENERATED.add(1);
-                owner.tell(Ok(GenerateEvent::Token { sample, token, text: step.text }));
+                let (text, logprobs, observed) = (step.text, step.logprobs, step.observed);
+                owner.tell(Ok(GenerateEvent::Token { sample, token, text, logprobs, observed }));
             }
             if let Some(finished) = step.finished {
                 owner.tell(Ok(GenerateEvent::Finished { sample, finished }));

@@ -5,6 +5,7 @@
 //! summaries and streams them back. Only `server.rs` and `registration.rs` know the wire.
 
 mod cache;
+mod conditions;
 mod device;
 mod fault;
 mod generating;

@@ -22,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::Instrument as _;
 
 use crate::{
+    conditions::Kept,
     device::{Device, GenerateTask},
     fault::of_model,
     held::Held,
@@ -38,6 +39,7 @@ pub(crate) struct Desk {
     model: Arc<Model>,
     device: Device,
     held: Held,
+    kept: Kept,
     room: Room,
     /// Ends open streams.
     stop: CancellationToken,
@@ -47,7 +49,8 @@ type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Desk {
     pub(crate) fn new(model: Arc<Model>, device: Device, held: Held, room: Room, stop: CancellationToken) -> Self {
-        Self { model, device, held, room, stop }
+        let kept = Kept::new(model.clone());
+        Self { model, device, held, kept, room, stop }
     }
 
     /// What is sent must be meant for this model.
@@ -159,17 +162,14 @@ impl worker_server::Worker for Desk {
             let asked = request.samples;
             return Err(Fault::invalid(format!("{asked} samples are asked for: at most {MOST_SAMPLES}")).into());
         }
-        let prompt = self.model.text().encode_prompt(&request.prompt).map_err(of_model)?;
-        let interventions: Arc<[_]> = request.interventions.into();
-        let sequence = |sample| SequenceRequest {
-            prompt: prompt.clone(),
-            interventions: interventions.clone(),
-            sampling: request.sampling,
-            sample,
-        };
-        let sequences: Vec<_> = (0..request.samples).map(sequence).collect();
+        let prompt = self.model.text().encode_prompt(&request.prompt).map_err(of_model)?.into();
+        let conditions = Arc::new(self.kept.conditions(request.interventions)?);
+        let watch = Arc::new(self.kept.watch(request.observations)?);
         // A token each step, and the end.
         let steps = (request.sampling.max_new_tokens as usize).min(self.model.context_len()) + 2;
+        let first = SequenceRequest { prompt, conditions, watch, sampling: request.sampling, sample: 0 };
+        let sequences: Vec<_> =
+            (0..request.samples).map(|sample| SequenceRequest { sample, ..first.clone() }).collect();
         let (events, receiver) = mpsc::channel(steps * sequences.len());
         self.device.generate(GenerateTask { sequences, events })?;
         Ok(self.stream(receiver))

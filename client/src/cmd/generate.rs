@@ -4,9 +4,10 @@ use std::str::FromStr;
 
 use lode_domain::{
     concept::ConceptId,
-    generation::GenerateRequest,
+    generation::{GenerateRequest, MOST_CONCEPTS},
     id::BadId,
-    intervention::{Condition, ForcingValue, Positions, Rank},
+    intervention::{Condition, ForcingValue, Positions, Rank, Target, UnitRef},
+    observation::Observe,
     pooling::Tokens,
     sampling::Sampling,
 };
@@ -27,7 +28,9 @@ const DEFAULT_K: u32 = 50;
   lode generate --model gpt2 --prompt 'Once upon a time'
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --k 50 --num 5 --seed 7
   lode generate --model gpt2 --prompt 'She saw' --concept topic/sea:30 --concept sense/bass:60
-  lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random --format json")]
+  lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random --format json
+  lode generate --model gpt2 --prompt 'Dear' --stop '\n' --observe topic/sea --logprobs 3 --format json
+  lode generate --model gpt2 --prompt 'It is' --unit 'transformer.h.3.mlp.c_fc[1187]=scale:2' --positions 0..2")]
 pub(crate) struct Args {
     /// The model: its name in the cluster; with --embedded NAME=PATH_OR_HUB_ID.
     #[arg(long, value_name = "NAME")]
@@ -41,16 +44,26 @@ pub(crate) struct Args {
     /// Units forced for each concept that does not say [default: 50].
     #[arg(long, value_name = "K", requires = "concepts")]
     k: Option<u32>,
-    /// What they are forced to: a statistic of their responses to the positives (mean, p50, p90), zero, or a number
-    /// [default: mean; with --compat selfcond: p50].
+    /// What they are forced to: a statistic of their responses to the positives (mean, p50, p90), zero, a number, or
+    /// scale:FACTOR for their own activation times that [default: mean; with --compat selfcond: p50].
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     value: Option<ForcingValue>,
-    /// Token positions at which they are forced: all, generated, or last (those that a token is drawn from).
+    /// A single unit to force, by name or number, and what to: zero, a number, or scale:FACTOR. May be repeated; wins over
+    /// concepts.
+    #[arg(long = "unit", value_name = "UNIT=VALUE")]
+    units: Vec<UnitArg>,
+    /// Token positions at which units are forced: all, generated, last (those that a token is drawn from), or a window
+    /// FROM..TO of positions in prompt and continuation, the first being 0.
     #[arg(long, value_name = "POSITIONS", default_value_t)]
     positions: Positions,
-    /// Which end of the ranking they come from: top, bottom, or random as a control.
+    /// Which part of the ranking they come from: top, bottom, or as controls random, or next (the k after the first k).
     #[arg(long, value_name = "RANK", default_value_t)]
     rank: Rank,
+    /// A concept whose strength is told with every token; with :K, by that many experts. May be repeated.
+    ///
+    /// 0 is like the concept's negatives on average, 1 like its positives. Shown by --format json.
+    #[arg(long = "observe", value_name = "GROUP/NAME[:K]")]
+    observe: Vec<ConceptArg>,
     #[command(flatten)]
     recipe: RecipeArgs,
     #[command(flatten)]
@@ -80,6 +93,50 @@ struct SamplingArgs {
     /// Seed of the draws.
     #[arg(long, value_name = "S", default_value_t = Sampling::default().seed, help_heading = "Sampling")]
     seed: u64,
+    /// Ends the text before this one; \n, \t and \\ stand for themselves. May be repeated.
+    #[arg(long, value_name = "TEXT", allow_hyphen_values = true, value_parser = unescape, help_heading = "Sampling")]
+    stop: Vec<String>,
+    /// Tell each token's log probability, and those of the N most probable ones. Shown by --format json.
+    #[arg(long, value_name = "N", help_heading = "Sampling")]
+    logprobs: Option<u32>,
+}
+
+/// A text as it is typed in a shell, where line breaks are hard to type.
+fn unescape(text: &str) -> Result<String, String> {
+    let mut letters = text.chars();
+    let mut meant = String::new();
+    while let Some(letter) = letters.next() {
+        meant.push(match letter {
+            '\\' => match letters.next() {
+                Some('n') => '\n',
+                Some('t') => '\t',
+                Some('\\') => '\\',
+                other => {
+                    let other = other.map(String::from).unwrap_or_default();
+                    return Err(format!("`\\{other}` stands for nothing: write \\n, \\t or \\\\"));
+                }
+            },
+            letter => letter,
+        });
+    }
+    Ok(meant)
+}
+
+/// A unit and what it is forced to.
+#[derive(Clone, Debug, PartialEq)]
+struct UnitArg {
+    unit: UnitRef,
+    value: ForcingValue,
+}
+
+impl FromStr for UnitArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (unit, value) = text.rsplit_once('=').ok_or("write UNIT=VALUE, for example 'h.3.mlp.c_fc[1187]=zero'")?;
+        let unit = unit.parse().map_err(|bad| format!("{bad}"))?;
+        Ok(Self { unit, value: value.parse().map_err(|bad| format!("{bad}"))? })
+    }
 }
 
 /// A concept, and how many of its experts.
@@ -104,7 +161,8 @@ impl FromStr for ConceptArg {
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let request = request(&args)?;
-    if global.embedded && global.data_dir.is_none() && !args.concepts.is_empty() {
+    let needs_index = !args.concepts.is_empty() || !args.observe.is_empty();
+    if global.embedded && global.data_dir.is_none() && needs_index {
         anyhow::bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is");
     }
     on_workers(global, &args.model, async move |client| {
@@ -118,14 +176,36 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 fn request(args: &Args) -> anyhow::Result<GenerateRequest> {
     let recipe = args.recipe.resolve()?;
     let default_value = if recipe.tokens == Tokens::Selfcond { ForcingValue::P50 } else { ForcingValue::Mean };
-    let condition = |one: &ConceptArg| Condition {
-        concept: one.concept.clone(),
-        recipe,
-        k: one.k.or(args.k).unwrap_or(DEFAULT_K),
-        rank: args.rank,
+    let of_concept = |one: &ConceptArg| Condition {
+        target: Target::Experts {
+            concept: one.concept.clone(),
+            recipe,
+            k: one.k.or(args.k).unwrap_or(DEFAULT_K),
+            rank: args.rank,
+        },
         value: args.value.unwrap_or(default_value),
         positions: args.positions,
     };
+    let observe = |one: &ConceptArg| Observe { concept: one.concept.clone(), recipe, k: one.k.unwrap_or(DEFAULT_K) };
+    let mut conditions: Vec<Condition> = args.concepts.iter().map(of_concept).collect();
+    for one in &args.units {
+        match conditions.last_mut() {
+            // A list of units to one value is one condition.
+            Some(Condition { target: Target::Units(units), value, .. }) if *value == one.value => {
+                units.push(one.unit.clone());
+            }
+            _ => {
+                let target = Target::Units(vec![one.unit.clone()]);
+                conditions.push(Condition { target, value: one.value, positions: args.positions });
+            }
+        }
+    }
+    for condition in &conditions {
+        condition.check()?;
+    }
+    if conditions.len().max(args.observe.len()) > MOST_CONCEPTS {
+        anyhow::bail!("a request can have {MOST_CONCEPTS} conditions, and observe {MOST_CONCEPTS} concepts, at most");
+    }
     let sampling = Sampling {
         temperature: args.sampling.temperature,
         top_p: args.sampling.top_p,
@@ -133,12 +213,15 @@ fn request(args: &Args) -> anyhow::Result<GenerateRequest> {
         repetition_penalty: args.sampling.repetition_penalty,
         seed: args.sampling.seed,
         max_new_tokens: args.sampling.max_new_tokens,
+        stop: args.sampling.stop.clone(),
+        logprobs: args.sampling.logprobs,
     };
     sampling.check().map_err(|bad| anyhow::anyhow!("--{bad}"))?;
     Ok(GenerateRequest {
         model: args.model.name().clone(),
         prompt: args.prompt.clone(),
-        conditions: args.concepts.iter().map(condition).collect(),
+        conditions,
+        observe: args.observe.iter().map(observe).collect(),
         sampling,
         samples: args.num,
     })
@@ -165,9 +248,15 @@ mod tests {
     #[test]
     fn every_concept_has_its_k() {
         let request = check("--concept a/b:30 --concept c/d --concept e/12:34:5 --k 7").unwrap();
-        let given: Vec<(String, u32)> = request.conditions.iter().map(|c| (c.concept.to_string(), c.k)).collect();
-        assert_eq!(given, [("a/b".to_owned(), 30), ("c/d".to_owned(), 7), ("e/12:34".to_owned(), 5)]);
-        assert_eq!(check("--concept a/b").unwrap().conditions[0].k, DEFAULT_K);
+        let given = |request: GenerateRequest| -> Vec<(String, u32)> {
+            let experts = |condition: &Condition| match &condition.target {
+                Target::Experts { concept, k, .. } => (concept.to_string(), *k),
+                Target::Units(units) => panic!("{units:?}"),
+            };
+            request.conditions.iter().map(experts).collect()
+        };
+        assert_eq!(given(request), [("a/b".to_owned(), 30), ("c/d".to_owned(), 7), ("e/12:34".to_owned(), 5)]);
+        assert_eq!(given(check("--concept a/b").unwrap()), [("a/b".to_owned(), DEFAULT_K)]);
         assert!(check("--k 7").unwrap_err().contains("--concept"));
     }
 
@@ -178,6 +267,33 @@ mod tests {
         assert_eq!(value("--concept a/b --compat selfcond"), ForcingValue::P50);
         assert_eq!(value("--concept a/b --compat selfcond --value mean"), ForcingValue::Mean);
         assert_eq!(value("--concept a/b --value -1.5"), ForcingValue::Constant(-1.5));
+    }
+
+    #[test]
+    fn units_to_one_value_are_one_condition() {
+        let request = check("--concept a/b --unit h.0[3]=zero --unit 7=0 --unit 8=scale:2 --positions 1..4").unwrap();
+        let listed: Vec<_> = request.conditions[1..].iter().map(|one| (one.target.clone(), one.value)).collect();
+        let units = |units: &[&str]| Target::Units(units.iter().map(|unit| unit.parse().unwrap()).collect());
+        let expected =
+            [(units(&["h.0[3]", "7"]), ForcingValue::Constant(0.0)), (units(&["8"]), ForcingValue::Scale(2.0))];
+        assert_eq!(listed, expected);
+        assert!(request.conditions.iter().all(|one| one.positions == Positions::Window { from: 1, to: 4 }));
+        assert!(check("--unit h.0[3]").unwrap_err().contains("UNIT=VALUE"));
+        assert!(check("--unit h.0=1").unwrap_err().contains("LAYER[INDEX]"));
+        assert!(check("--unit 3=mean").unwrap_err().contains("listed unit"));
+    }
+
+    #[test]
+    fn what_is_told_with_tokens_is_asked_for() {
+        let request = check(r"--observe a/b:7 --observe c/d --logprobs 3 --stop \n --stop x").unwrap();
+        let observed: Vec<_> = request.observe.iter().map(|one| (one.concept.to_string(), one.k)).collect();
+        assert_eq!(observed, [("a/b".to_owned(), 7), ("c/d".to_owned(), DEFAULT_K)]);
+        assert_eq!(
+            (request.sampling.logprobs, &request.sampling.stop[..]),
+            (Some(3), &["\n".to_owned(), "x".to_owned()][..])
+        );
+        assert!(check(r"--stop \q").unwrap_err().contains("stands for nothing"));
+        assert!(check("--logprobs 21").unwrap_err().contains("at most 20"));
     }
 
     #[test]

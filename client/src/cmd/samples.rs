@@ -4,23 +4,40 @@ use std::time::Instant;
 
 use futures::StreamExt as _;
 use lode_client::Events;
-use lode_domain::generation::{FinishReason, Finished, GenerateEvent, GenerateRequest};
+use lode_domain::generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, Logprobs, TokenScore};
 
-use crate::output::{Format, Report, Table, note, print, thousands, write};
+use crate::output::{Cell, Format, Report, Table, note, print, thousands, write};
 
 /// Samples under way.
 pub(super) struct Samples {
     prompt: String,
     format: Format,
     conditioned: bool,
+    /// What is told with tokens.
+    told: Told,
     started: Instant,
     samples: Vec<Sample>,
+}
+
+/// What is told with tokens.
+struct Told {
+    logprobs: bool,
+    /// Concepts that are observed.
+    observed: Vec<String>,
 }
 
 #[derive(Default)]
 struct Sample {
     text: String,
+    tokens: Vec<Token>,
     finished: Option<Finished>,
+}
+
+/// What was told with a token.
+struct Token {
+    token: u32,
+    logprobs: Option<Logprobs>,
+    observed: Vec<f32>,
 }
 
 impl Samples {
@@ -29,6 +46,10 @@ impl Samples {
             prompt: request.prompt.clone(),
             format,
             conditioned: !request.conditions.is_empty(),
+            told: Told {
+                logprobs: request.sampling.logprobs.is_some(),
+                observed: request.observe.iter().map(|observe| observe.concept.to_string()).collect(),
+            },
             started: Instant::now(),
             samples: (0..request.samples).map(|_| Sample::default()).collect(),
         }
@@ -80,11 +101,12 @@ impl Samples {
         let sample =
             self.samples.get_mut(number).ok_or_else(|| anyhow::anyhow!("the cluster sent a sample too many"))?;
         match event {
-            GenerateEvent::Token { text, .. } => {
+            GenerateEvent::Token { token, text, logprobs, observed, .. } => {
                 if streams {
                     write(&text)?;
                 }
                 sample.text.push_str(&text);
+                sample.tokens.push(Token { token, logprobs, observed });
             }
             GenerateEvent::Finished { finished, .. } => {
                 sample.finished = Some(finished);
@@ -115,11 +137,13 @@ impl Samples {
             "forced_positions",
             "forced_writes",
         ];
+        let tells = self.told.logprobs || !self.told.observed.is_empty();
+        let columns = [&columns[..], if tells { &["tokens"] } else { &[] }].concat();
         let mut table = Table::new("samples", &columns);
         for (number, sample) in (1u32..).zip(&self.samples) {
             let Some(finished) = sample.finished else { continue };
             let coverage = finished.coverage;
-            table.push(vec![
+            let mut row: Vec<Cell> = vec![
                 number.into(),
                 self.prompt.clone().into(),
                 sample.text.clone().into(),
@@ -130,7 +154,11 @@ impl Samples {
                 coverage.layers.into(),
                 coverage.positions.into(),
                 coverage.writes.into(),
-            ]);
+            ];
+            if tells {
+                row.push(self.told.tokens(&sample.tokens).into());
+            }
+            table.push(row);
         }
         Report::of(table)
     }
@@ -157,10 +185,46 @@ impl Samples {
     }
 }
 
+impl Told {
+    /// A row a token, with the columns that were asked for.
+    fn tokens(&self, tokens: &[Token]) -> Table {
+        let of_logprobs: &[&'static str] = if self.logprobs { &["text", "logprob", "top"] } else { &[] };
+        let of_observed: &[&'static str] = if self.observed.is_empty() { &[] } else { &["observed"] };
+        let mut table = Table::new("tokens", &[&["token"], of_logprobs, of_observed].concat());
+        for Token { token, logprobs, observed } in tokens {
+            let mut row: Vec<Cell> = vec![(*token).into()];
+            if self.logprobs {
+                let drawn = logprobs.as_ref().map(|logprobs| &logprobs.drawn);
+                row.push(drawn.map(|drawn| drawn.text.clone()).into());
+                row.push(drawn.map(|drawn| drawn.logprob).into());
+                row.push(logprobs.as_ref().map(|logprobs| scored(&logprobs.top)).into());
+            }
+            if !self.observed.is_empty() {
+                let mut strengths = Table::new("observed", &["concept", "strength"]);
+                for (concept, strength) in self.observed.iter().zip(observed) {
+                    strengths.push(vec![concept.clone().into(), (*strength).into()]);
+                }
+                row.push(strengths.into());
+            }
+            table.push(row);
+        }
+        table
+    }
+}
+
+fn scored(top: &[TokenScore]) -> Table {
+    let mut table = Table::new("top", &["token", "text", "logprob"]);
+    for scored in top {
+        table.push(vec![scored.token.into(), scored.text.clone().into(), scored.logprob.into()]);
+    }
+    table
+}
+
 fn reason(reason: FinishReason) -> &'static str {
     match reason {
         FinishReason::Length => "length",
         FinishReason::EndOfText => "end-of-text",
+        FinishReason::Stop => "stop",
         FinishReason::NotFinite => "not-finite",
     }
 }

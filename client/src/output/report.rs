@@ -23,6 +23,8 @@ pub(crate) enum Cell {
     Bytes(u64),
     /// What was found in a concept's sentences.
     Findings(Vec<Finding>),
+    /// Rows of their own; JSON also in CSV.
+    Table(Table),
     Nothing,
 }
 
@@ -45,7 +47,7 @@ pub(crate) enum Readers {
 }
 
 /// Rows under columns.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Table {
     /// The field's name in JSON, the title for people if there are several tables.
     pub(crate) name: &'static str,
@@ -158,6 +160,7 @@ impl Cell {
             Self::Findings(findings) => {
                 findings.iter().map(|f| format!("{} {} {}", f.count, f.kind, f.example)).collect::<Vec<_>>().join("; ")
             }
+            Self::Table(table) => serde_json::to_string(table).unwrap_or_default(),
             Self::Nothing => String::new(),
         }
     }
@@ -182,6 +185,7 @@ cells!(
     f32 => |number| Self::Number(number),
     f64 => |number| Self::Double(number),
     Vec<Finding> => |findings| Self::Findings(findings),
+    Table => |table| Self::Table(table),
 );
 
 impl<T: Into<Cell>> From<Option<T>> for Cell {
@@ -199,6 +203,7 @@ impl Serialize for Cell {
             Self::Double(number) | Self::Share(number) => serializer.serialize_f64(*number),
             Self::Rounded(number) => serializer.serialize_f64((number * 100.0).round() / 100.0),
             Self::Findings(findings) => findings.serialize(serializer),
+            Self::Table(table) => table.serialize(serializer),
             Self::Nothing => serializer.serialize_none(),
         }
     }
@@ -273,6 +278,16 @@ mod tests {
         let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
         assert_eq!((&json["jaccard"], &json["units"][0]["ap"]), (&0.5.into(), &0.1.into()));
         assert_eq!(json["findings"][0]["kind"], "duplicate");
+    }
+
+    #[test]
+    fn a_table_can_stand_in_a_cell() {
+        let mut outer = Table::new("samples", &["text", "units"]);
+        outer.push(vec!["x".into(), table().into()]);
+        let report = Report::of(outer);
+        let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
+        assert_eq!(json[0]["units"][1]["index"], 2);
+        assert!(report.csv().unwrap().contains(r#""[{""unit"":""h.0[1]"""#));
     }
 
     #[test]

@@ -36,6 +36,10 @@ struct StoredModel {
     layers: Vec<lode_domain::unit::Layer>,
 }
 
+/// See [`Index::edition`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Edition(u64, u64);
+
 impl Index {
     /// Opens the index in `dir`, and creates folder and index where there is none. Removes what stagings left behind that were
     /// never committed.
@@ -146,6 +150,16 @@ impl Index {
     /// [`IndexError::UnknownConcept`], which says what is near, or the store's.
     pub fn header(&self, key: &ConceptKey) -> Result<ConceptHeader, IndexError> {
         Ok(self.entry(key)?.header)
+    }
+
+    /// What a concept's expertise is told by from what stands, stood or will stand under the same key: it changes whenever the
+    /// concept is committed.
+    ///
+    /// # Errors
+    /// [`IndexError::UnknownConcept`], which says what is near, or the store's.
+    pub fn edition(&self, key: &ConceptKey) -> Result<Edition, IndexError> {
+        let entry = self.entry(key)?;
+        Ok(Edition(entry.slot, entry.stamp))
     }
 
     /// Takes a concept out; `false` if it was not in.

@@ -109,7 +109,7 @@ mod store;
 mod subject;
 
 pub use error::{IndexError, UnknownConcept};
-pub use index::Index;
+pub use index::{Edition, Index};
 pub use lode_domain::record::{ConceptHeader, ConceptKey, ModelRecord};
 pub use query::{Compared, Listed, QueryError};
 pub use staging::Staging;

@@ -6,7 +6,7 @@ use crate::{
 };
 
 /// Version of the protocol between coordinator and workers: both must speak the same.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// What a worker says when it registers.
 #[derive(Clone, Debug, PartialEq)]

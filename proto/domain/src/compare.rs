@@ -41,7 +41,7 @@ impl Experts {
     pub fn leading(self, leading: &[(UnitId, f32)], units: u32) -> Result<Option<usize>, BadK> {
         let all = leading.len() == units as usize;
         match self {
-            Self::Top(k) if k == 0 || k > units => Err(BadK { k, units }),
+            Self::Top(k) if k == 0 || k > units => Err(BadK::OutOfRange { k, units }),
             Self::Top(k) => Ok(Some(k as usize).filter(|&k| k <= leading.len())),
             Self::MinAp(least) => {
                 let count = leading.iter().take_while(|&&(_, ap)| ap >= least).count();

@@ -43,7 +43,7 @@ impl Column {
             ForcingValue::Mean => Some(Self::OnMean),
             ForcingValue::P50 => Some(Self::OnP50),
             ForcingValue::P90 => Some(Self::OnP90),
-            ForcingValue::Constant(_) => None,
+            ForcingValue::Constant(_) | ForcingValue::Scale(_) => None,
         }
     }
 }

@@ -1,35 +1,51 @@
 //! Ranking units by expertise, and resolving do(c,k) to the units it forces.
 
 use crate::{
-    intervention::{Condition, ForcedUnit, ForcingValue, Intervention, Rank},
+    intervention::{Action, ForcedUnit, ForcingValue, Intervention, Positions, Rank},
     unit::UnitId,
 };
 
 /// A k that selects nothing or more than there is.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("k is {k}: it must be between 1 and the model's {units} units")]
-pub struct BadK {
-    /// As asked for.
-    pub k: u32,
-    /// Units of the model.
-    pub units: u32,
+pub enum BadK {
+    /// Not a number of units.
+    #[error("k is {k}: it must be between 1 and the model's {units} units")]
+    OutOfRange {
+        /// As asked for.
+        k: u32,
+        /// Units of the model.
+        units: u32,
+    },
+    /// There are not as many after the first k.
+    #[error("k is {k} with rank next: it must be at most {}, half of the model's {units} units", units / 2)]
+    NoNext {
+        /// As asked for.
+        k: u32,
+        /// Units of the model.
+        units: u32,
+    },
 }
 
 /// Q_k: `k` units by (AP falling, layer in forward order, index), a total order; `ap` is `[unit]`.
 ///
 /// [`Rank::Bottom`] takes the lowest AP first, ties again in unit order. [`Rank::Random`] draws without replacement,
-/// seeded; a draw of k + 1 contains the draw of k.
+/// seeded; a draw of k + 1 contains the draw of k. [`Rank::Next`] takes the k that follow the first k.
 ///
 /// # Errors
-/// If k is 0 or above the number of units.
+/// If k is 0 or above the number of units; with [`Rank::Next`], above half of it.
 pub fn ranked(ap: &[f32], k: u32, rank: Rank, seed: u64) -> Result<Vec<UnitId>, BadK> {
-    if k == 0 || k as usize > ap.len() {
-        return Err(BadK { k, units: ap.len() as u32 });
+    let units = ap.len() as u32;
+    if k == 0 || k > units {
+        return Err(BadK::OutOfRange { k, units });
+    }
+    if rank == Rank::Next && k > units / 2 {
+        return Err(BadK::NoNext { k, units });
     }
     let k = k as usize;
     let numbered = || ap.iter().zip(0..);
     Ok(match rank {
         Rank::Top => first_k(numbered().map(|(&ap, unit)| falling(ap, UnitId(unit))), k),
+        Rank::Next => first_k(numbered().map(|(&ap, unit)| falling(ap, UnitId(unit))), 2 * k).split_off(k),
         Rank::Bottom => first_k(numbered().map(|(&ap, unit)| rising(ap, UnitId(unit))), k),
         Rank::Random => {
             let mut units: Vec<UnitId> = (0..ap.len() as u32).map(UnitId).collect();
@@ -88,18 +104,16 @@ fn draw(seed: u64, unit: UnitId) -> u64 {
     z ^ (z >> 31)
 }
 
-/// Resolves a condition with the concept's AP and, where the forcing value is a statistic, that column; both `[unit]`.
-///
-/// # Errors
-/// If k does not fit the model.
-pub fn resolve(condition: &Condition, seed: u64, ap: &[f32], values: Option<&[f32]>) -> Result<Intervention, BadK> {
-    let units = ranked(ap, condition.k, condition.rank, seed)?;
-    let value_of = |unit: UnitId| match condition.value {
-        ForcingValue::Constant(value) => value,
-        _ => values.map_or(0.0, |column| column[unit.index()]),
+/// Forces `units` to a value; where it is a statistic, to theirs in `column` `[unit]`.
+pub fn force(units: Vec<UnitId>, value: ForcingValue, positions: Positions, column: Option<&[f32]>) -> Intervention {
+    let (action, number) = match value {
+        ForcingValue::Constant(number) => (Action::Set, Some(number)),
+        ForcingValue::Scale(factor) => (Action::Scale, Some(factor)),
+        ForcingValue::Mean | ForcingValue::P50 | ForcingValue::P90 => (Action::Set, None),
     };
+    let value_of = |unit: UnitId| number.or(column.map(|column| column[unit.index()])).unwrap_or(0.0);
     let forced = units.into_iter().map(|unit| ForcedUnit { unit, value: value_of(unit) }).collect();
-    Ok(Intervention::new(condition.positions, forced))
+    Intervention::with(action, positions, forced)
 }
 
 #[cfg(test)]
@@ -135,6 +149,10 @@ mod tests {
             all.sort_by(|&a, &b| ap[b as usize].partial_cmp(&ap[a as usize]).unwrap().then(a.cmp(&b)));
             let top: Vec<u32> = ranked(&ap, k, Rank::Top, 0).unwrap().iter().map(|u| u.0).collect();
             prop_assert_eq!(&top[..], &all[..k as usize]);
+            if 2 * k as usize <= ap.len() {
+                let next: Vec<u32> = ranked(&ap, k, Rank::Next, 0).unwrap().iter().map(|u| u.0).collect();
+                prop_assert_eq!(&next[..], &all[k as usize..2 * k as usize]);
+            }
             all.sort_by(|&a, &b| ap[a as usize].partial_cmp(&ap[b as usize]).unwrap().then(a.cmp(&b)));
             let bottom: Vec<u32> = ranked(&ap, k, Rank::Bottom, 0).unwrap().iter().map(|u| u.0).collect();
             prop_assert_eq!(&bottom[..], &all[..k as usize]);
@@ -157,7 +175,8 @@ mod tests {
     fn a_k_that_does_not_fit_is_refused() {
         for k in [0, 4] {
             let refused = ranked(&[0.1, 0.2, 0.3], k, Rank::Top, 0).unwrap_err();
-            assert_eq!(refused, BadK { k, units: 3 });
+            assert_eq!(refused, BadK::OutOfRange { k, units: 3 });
         }
+        assert_eq!(ranked(&[0.1, 0.2, 0.3], 2, Rank::Next, 0), Err(BadK::NoNext { k: 2, units: 3 }));
     }
 }

@@ -2,8 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Alternatives a token can have at most.
+pub const MOST_LOGPROBS: u32 = 20;
+/// Stop texts a request can have at most.
+pub const MOST_STOPS: usize = 16;
+/// Bytes of a stop text at most.
+const LONGEST_STOP: usize = 1024;
+
 /// Sampling settings of one request; the same settings and seed give the same text again.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// Softmax temperature; 0 takes the most probable token.
     pub temperature: f32,
@@ -17,11 +24,25 @@ pub struct Sampling {
     pub seed: u64,
     /// How many tokens at most are generated.
     pub max_new_tokens: u32,
+    /// Where one of these would begin, the text ends; tokens need not begin or end where it does.
+    pub stop: Vec<String>,
+    /// Asks for every token's log probability, and for this many most probable tokens with theirs; see
+    /// [`Logprobs`](crate::generation::Logprobs).
+    pub logprobs: Option<u32>,
 }
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 1.0, top_p: 1.0, top_k: 0, repetition_penalty: 1.0, seed: 0, max_new_tokens: 40 }
+        Self {
+            temperature: 1.0,
+            top_p: 1.0,
+            top_k: 0,
+            repetition_penalty: 1.0,
+            seed: 0,
+            max_new_tokens: 40,
+            stop: Vec::new(),
+            logprobs: None,
+        }
     }
 }
 
@@ -43,6 +64,9 @@ impl Sampling {
     /// # Errors
     /// Names the first setting that is out of range.
     pub fn check(&self) -> Result<(), BadSampling> {
+        let longest_stop = self.stop.iter().map(String::len).max().unwrap_or(0);
+        let has_empty_stop = self.stop.iter().any(String::is_empty);
+        let logprobs = self.logprobs.unwrap_or(0);
         let checks = [
             ("temperature", self.temperature, "0 or more", self.temperature >= 0.0 && self.temperature.is_finite()),
             ("top-p", self.top_p, "above 0 and at most 1", self.top_p > 0.0 && self.top_p <= 1.0),
@@ -53,6 +77,10 @@ impl Sampling {
                 self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
             ),
             ("max-new-tokens", self.max_new_tokens as f32, "at least 1", self.max_new_tokens > 0),
+            ("number of stop texts", self.stop.len() as f32, "at most 16", self.stop.len() <= MOST_STOPS),
+            ("length of a stop text", 0.0, "1 to 1024 bytes", !has_empty_stop),
+            ("length of a stop text", longest_stop as f32, "1 to 1024 bytes", longest_stop <= LONGEST_STOP),
+            ("logprobs", logprobs as f32, "at most 20", logprobs <= MOST_LOGPROBS),
         ];
         match checks.into_iter().find(|(.., ok)| !ok) {
             Some((name, value, range, _)) => Err(BadSampling { name, value: value.into(), range }),
@@ -74,8 +102,14 @@ mod tests {
             Sampling { top_p: 0.0, ..Sampling::default() },
             Sampling { repetition_penalty: 0.0, ..Sampling::default() },
             Sampling { max_new_tokens: 0, ..Sampling::default() },
+            Sampling { stop: vec!["x".to_owned(); 17], ..Sampling::default() },
+            Sampling { stop: vec![String::new()], ..Sampling::default() },
+            Sampling { stop: vec!["x".repeat(1025)], ..Sampling::default() },
+            Sampling { logprobs: Some(21), ..Sampling::default() },
         ];
         let names = bad.map(|sampling| sampling.check().unwrap_err().name);
-        assert_eq!(names, ["temperature", "temperature", "top-p", "repetition-penalty", "max-new-tokens"]);
+        let stops = ["number of stop texts", "length of a stop text", "length of a stop text"];
+        assert_eq!(names[..5], ["temperature", "temperature", "top-p", "repetition-penalty", "max-new-tokens"]);
+        assert_eq!((&names[5..8], names[8]), (&stops[..], "logprobs"));
     }
 }

@@ -3,6 +3,7 @@
 
 mod archive;
 mod cluster;
+mod condition;
 mod estimate;
 mod generation;
 mod job;

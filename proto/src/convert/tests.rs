@@ -9,11 +9,15 @@ use lode_domain::{
         DroppedSentence, JobEvent, JobSpec, JobState, JobStatus, PartialUnits, Planned, Progress, Scored, ShardEvent,
     },
     expertise::{ExpertiseBlock, Recipe, UnitExpertise},
-    generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, ResolvedRequest},
+    generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, Logprobs, ResolvedRequest, TokenScore},
+    held::{Content, ContentHash, Given},
     id::{JobId, ModelHash, ShardId, WorkerId},
-    intervention::{Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank},
+    intervention::{
+        Action, Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank, Target, UnitRef,
+    },
     job::Job,
     lint::{Finding, FindingKind},
+    observation::{Observation, Observe, ObservedUnit},
     plan::SplitMode,
     pooling::{Pooling, Tokens},
     query::{
@@ -87,7 +91,8 @@ fn row() -> UnitRow {
 }
 
 fn condition(value: ForcingValue) -> Condition {
-    Condition { concept: concept(), recipe: recipe(), k: 50, rank: Rank::Bottom, value, positions: Positions::Last }
+    let target = Target::Experts { concept: concept(), recipe: recipe(), k: 50, rank: Rank::Next };
+    Condition { target, value, positions: Positions::Last }
 }
 
 fn spec() -> JobSpec {
@@ -271,27 +276,53 @@ fn queries_round_trip() {
 
 #[test]
 fn generation_round_trips() {
-    let sampling = Sampling { temperature: 0.5, top_p: 0.9, top_k: 5, seed: 3, ..Sampling::default() };
-    let values = [ForcingValue::Mean, ForcingValue::P50, ForcingValue::P90, ForcingValue::Constant(-1.5)];
-    check::<wire::GenerateRequest, _>(GenerateRequest {
-        model: model().name,
-        prompt: "Once".into(),
-        conditions: values.into_iter().map(condition).collect(),
-        sampling,
-        samples: 2,
-    });
+    let stop = vec!["\n".to_owned(), "the end".to_owned()];
+    let sampling =
+        Sampling { temperature: 0.5, top_p: 0.9, top_k: 5, seed: 3, stop, logprobs: Some(0), ..Sampling::default() };
+    let values = [
+        ForcingValue::Mean,
+        ForcingValue::P50,
+        ForcingValue::P90,
+        ForcingValue::Constant(-1.5),
+        ForcingValue::Scale(0.5),
+    ];
+    let listed = Condition {
+        target: Target::Units(vec![UnitRef::Number(UnitId(7)), UnitRef::Name("h.0.mlp[3]".parse().unwrap())]),
+        value: ForcingValue::Constant(0.0),
+        positions: Positions::Window { from: 2, to: 9 },
+    };
+    let observe = vec![Observe { concept: concept(), recipe: recipe(), k: 5 }];
+    let conditions = values.into_iter().map(condition).chain([listed]).collect();
+    let (model_name, prompt) = (model().name, "Once".to_owned());
+    let request =
+        GenerateRequest { model: model_name, prompt, conditions, observe, sampling: sampling.clone(), samples: 2 };
+    check::<wire::GenerateRequest, _>(request);
+
     let forced = vec![ForcedUnit { unit: UnitId(5), value: 1.0 }, ForcedUnit { unit: UnitId(9), value: -2.0 }];
+    let window = Positions::Window { from: 0, to: u32::MAX };
+    let observation = Observation { units: vec![ObservedUnit { unit: UnitId(3), off: 0.5, span: -1.0 }] };
     check::<wire::WorkerGenerateRequest, _>(ResolvedRequest {
         model: model().hash,
         prompt: "Once".into(),
-        interventions: vec![Intervention::new(Positions::Generated, forced)],
+        interventions: vec![
+            Given::whole(Intervention::new(Positions::Generated, forced.clone())),
+            Given::whole(Intervention::with(Action::Scale, window, forced)),
+            Given::Held(ContentHash([7; 16])),
+        ],
+        observations: vec![Given::Held(observation.hash()), Given::whole(observation)],
         sampling,
         samples: 1,
     });
-    check::<wire::GenerateEvent, _>(GenerateEvent::Token { sample: 1, token: 2, text: "a".into() });
+    let scored = |token| TokenScore { token, text: "a".into(), logprob: -0.5 };
+    for logprobs in [None, Some(Logprobs { drawn: scored(1), top: vec![scored(2), scored(1)] })] {
+        let (text, observed) = ("a".to_owned(), vec![0.5, -1.0]);
+        check::<wire::GenerateEvent, _>(GenerateEvent::Token { sample: 1, token: 2, text, logprobs, observed });
+    }
     let coverage = Coverage { units: 1, layers: 2, positions: 3, writes: 4 };
-    let finished = Finished { reason: FinishReason::EndOfText, prompt_tokens: 5, generated_tokens: 6, coverage };
-    check::<wire::GenerateEvent, _>(GenerateEvent::Finished { sample: 0, finished });
+    for reason in [FinishReason::EndOfText, FinishReason::Stop] {
+        let finished = Finished { reason, prompt_tokens: 5, generated_tokens: 6, coverage };
+        check::<wire::GenerateEvent, _>(GenerateEvent::Finished { sample: 0, finished });
+    }
 }
 
 #[test]
@@ -307,10 +338,48 @@ fn malformed_messages_are_refused_by_field() {
     assert_eq!(refused::<_, ExpertiseBlock>(wire::ExpertiseBlock { ap: vec![0.5], ..Default::default() }), "block");
     assert_eq!(refused::<_, Sampling>(wire::Sampling::default()), "sampling");
     assert_eq!(refused::<_, ShardEvent>(wire::MineEvent::default()), "event");
-    let lopsided = wire::Intervention { positions: 1, units: vec![1, 2], values: vec![1.0] };
+    let whole = wire::Intervention { positions: 1, units: vec![1], values: vec![1.0], action: 1, window: None };
+    assert!(Intervention::try_from(whole.clone()).is_ok());
+    let lopsided = wire::Intervention { units: vec![1, 2], ..whole.clone() };
     assert_eq!(refused::<_, Intervention>(lopsided), "interventions");
-    let nan = wire::Intervention { positions: 1, units: vec![1], values: vec![f32::NAN] };
+    let nan = wire::Intervention { values: vec![f32::NAN], ..whole.clone() };
     assert_eq!(refused::<_, Intervention>(nan), "interventions");
+    assert_eq!(refused::<_, Intervention>(wire::Intervention { action: 0, ..whole.clone() }), "action");
+    assert_eq!(refused::<_, Intervention>(wire::Intervention { positions: 4, ..whole.clone() }), "window");
+    let window = Some(wire::Window { from: 3, to: 3 });
+    assert_eq!(refused::<_, Intervention>(wire::Intervention { positions: 4, window, ..whole.clone() }), "window");
+    assert_eq!(refused::<_, Intervention>(wire::Intervention { window, ..whole }), "window");
+    let given = wire::given_observation::Given::Held(vec![0; 15]);
+    assert_eq!(refused::<_, Given<Observation>>(wire::GivenObservation { given: Some(given) }), "observations");
+    let observation = |off, span| wire::Observation { units: vec![1], offs: vec![off], spans: vec![span] };
+    assert_eq!(refused::<_, Observation>(observation(0.0, 0.0)), "observations");
+    assert_eq!(refused::<_, Observation>(observation(f32::NAN, 1.0)), "observations");
+    assert_eq!(
+        refused::<_, Observation>(wire::Observation { units: vec![1, 2], ..observation(0.0, 1.0) }),
+        "observations"
+    );
+    let condition = |value| wire::Condition::from(condition(value));
+    assert_eq!(refused::<_, Condition>(condition(ForcingValue::Scale(f32::INFINITY))), "conditions");
+    assert_eq!(refused::<_, Condition>(wire::Condition { target: None, ..condition(ForcingValue::Mean) }), "target");
+    let listed = |units: &[&str]| {
+        let units = units.iter().map(|unit| (*unit).to_owned()).collect();
+        let target = Some(wire::condition::Target::Listed(wire::ListedUnits { units }));
+        wire::Condition { target, ..condition(ForcingValue::Constant(0.0)) }
+    };
+    assert!(Condition::try_from(listed(&["h.0.mlp[3]", "4"])).is_ok());
+    assert_eq!(refused::<_, Condition>(listed(&["h.0.mlp"])), "units");
+    assert_eq!(refused::<_, Condition>(listed(&[])), "conditions");
+    let many = vec![condition(ForcingValue::Mean); 65];
+    let request = GenerateRequest {
+        model: model().name,
+        prompt: String::new(),
+        conditions: vec![],
+        observe: vec![],
+        sampling: Sampling::default(),
+        samples: 1,
+    };
+    let request = wire::GenerateRequest { conditions: many, ..request.into() };
+    assert_eq!(refused::<_, GenerateRequest>(request), "conditions");
     let part = wire::job_part::Concept { id: Some(concept().into()), positive: vec![0], negative: vec![] };
     let part = wire::JobPart { part: Some(wire::job_part::Part::Concept(part)) };
     assert!(JobAssembly::default().take(part).unwrap_err().to_string().contains("sentence 0 of 0"));

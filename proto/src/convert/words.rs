@@ -17,7 +17,32 @@ use crate::wire;
 
 same_enum!(Pooling, Pooling, "pooling", Max, Mean, Last);
 same_enum!(Tokens, Tokens, "tokens", Own, Selfcond);
-same_enum!(Positions, Positions, "positions", All, Generated, Last);
+
+/// Positions as they stand in a message: their kind, and the window if that is the kind.
+pub(super) fn positions_to_wire(positions: Positions) -> (wire::Positions, Option<wire::Window>) {
+    match positions {
+        Positions::All => (wire::Positions::All, None),
+        Positions::Generated => (wire::Positions::Generated, None),
+        Positions::Last => (wire::Positions::Last, None),
+        Positions::Window { from, to } => (wire::Positions::Window, Some(wire::Window { from, to })),
+    }
+}
+
+/// And back.
+pub(super) fn positions(kind: wire::Positions, window: Option<wire::Window>) -> Result<Positions, BadField> {
+    match (kind, window) {
+        (wire::Positions::All, None) => Ok(Positions::All),
+        (wire::Positions::Generated, None) => Ok(Positions::Generated),
+        (wire::Positions::Last, None) => Ok(Positions::Last),
+        (wire::Positions::Window, Some(wire::Window { from, to })) if from < to => Ok(Positions::Window { from, to }),
+        (wire::Positions::Window, Some(_)) => {
+            Err(BadField::new("window", "is empty: its end must be above its beginning"))
+        }
+        (wire::Positions::Window, None) => Err(BadField::new("window", "is missing")),
+        (wire::Positions::Unspecified, _) => Err(BadField::new("positions", "is not specified, or of a newer version")),
+        (_, Some(_)) => Err(BadField::new("window", "is given, but positions says otherwise")),
+    }
+}
 
 impl From<ConceptId> for wire::ConceptId {
     fn from(id: ConceptId) -> Self {
@@ -144,6 +169,8 @@ impl From<Sampling> for wire::Sampling {
             repetition_penalty: sampling.repetition_penalty,
             seed: sampling.seed,
             max_new_tokens: sampling.max_new_tokens,
+            stop: sampling.stop,
+            logprobs: sampling.logprobs,
         }
     }
 }
@@ -159,6 +186,8 @@ impl TryFrom<wire::Sampling> for Sampling {
             repetition_penalty: sampling.repetition_penalty,
             seed: sampling.seed,
             max_new_tokens: sampling.max_new_tokens,
+            stop: sampling.stop,
+            logprobs: sampling.logprobs,
         };
         sampling.check().map_err(|error| BadField::new("sampling", error))?;
         Ok(sampling)

@@ -1,14 +1,14 @@
 //! Generation: sequences join and leave at every step, and share one forward pass.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     cache::{Cache, CachedKeys, Kept},
     error::Result,
-    force::Force,
     model::Model,
     rows::Rows,
     sequence::{Sequence, SequenceId, SequenceRequest, StepEvent},
+    steer::Steer,
 };
 
 /// Once a batch has this many rows, further sequences wait for the next step: long prompts come a few at a time.
@@ -53,7 +53,7 @@ impl Engine {
     /// If the computation fails: the device is at fault, not a sequence, and the engine is best dropped.
     pub fn step(&mut self) -> Result<Vec<StepEvent>> {
         let mut rows = Rows::default();
-        let mut force = Force::new();
+        let mut steer = Steer::default();
         let mut kept = Vec::new();
         let mut last_rows = Vec::new();
         for sequence in &mut self.sequences {
@@ -64,22 +64,27 @@ impl Engine {
             rows.push(sequence.pending(), past, slot, usize::MAX);
             kept.push(Kept { first_row, rows: rows.len() - first_row, slot: slot + past });
             last_rows.push((rows.len() - 1) as u32);
-            force.add(&mut sequence.forcing, first_row, past, rows.len() - first_row);
+            steer.force.add(&mut sequence.forcing, first_row, past, rows.len() - first_row);
+            steer.watching.add(rows.len() - 1, &sequence.watch);
         }
         if last_rows.is_empty() {
             return Ok(Vec::new());
         }
         let mut keys = CachedKeys { cache: &mut self.cache, kept };
         let decoder = self.model.decoder();
-        let x = decoder.forward(&rows, &mut keys, &mut force)?;
+        let x = decoder.forward(&rows, &mut keys, &mut steer)?;
         let logits = decoder.logits(&x, &last_rows)?.to_vec2::<f32>()?;
+        let mut observed: BTreeMap<usize, Vec<f32>> = steer.watching.finish().collect();
 
         let model = &self.model;
         let events: Vec<StepEvent> = self
             .sequences
             .iter_mut()
-            .zip(logits)
-            .map(|(sequence, logits)| sequence.advance(model, logits))
+            .zip(last_rows.iter().zip(logits))
+            .map(|(sequence, (row, logits))| {
+                let observed = observed.remove(&(*row as usize)).unwrap_or_default();
+                sequence.advance(model, &logits, observed)
+            })
             .collect::<Result<_>>()?;
         for event in events.iter().filter(|event| event.finished.is_some()) {
             self.leave(event.sequence);

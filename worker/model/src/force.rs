@@ -1,36 +1,100 @@
 //! Interventions as a hook: forced values written over the outputs of a batch, and counted as they are written.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use candle_core::{Result as TensorResult, Tensor};
 use lode_domain::{
-    intervention::{Coverage, Intervention},
-    unit::UnitSpace,
+    intervention::{Action, Coverage, ForcedUnit, Intervention},
+    unit::{UnitId, UnitSpace},
 };
 
-use crate::{ModelError, error::Result, hook::Hook};
+use crate::{
+    ModelError,
+    error::Result,
+    kernels::write::{RowWrites, write},
+};
 
-/// What is forced at one position: per layer, `(index within the layer, value)`, each unit once.
-type Forced = Vec<Vec<(u32, f32)>>;
-
-/// The interventions of one sequence, and how far they have been carried out.
-pub(crate) struct Forcing {
-    space: Arc<UnitSpace>,
-    interventions: Arc<[Intervention]>,
-    prompt_len: usize,
-    /// Merged interventions, by which of them hold at a position. There are few such sets: at most one more than
-    /// there are kinds of positions.
-    merged: Vec<(Vec<bool>, Arc<Forced>)>,
-    /// One bit per unit that was forced.
-    units: Vec<u64>,
-    positions: u32,
-    writes: u64,
+/// Numbers of units by layer: each with its index within the layer, ascending.
+#[derive(Debug, Default, PartialEq)]
+struct ByLayer {
+    /// `starts[i]` is the place of layer `i`'s first entry; one more holds their number.
+    starts: Vec<usize>,
+    entries: Vec<(u32, f32)>,
 }
 
-impl Forcing {
-    /// For a sequence whose prompt has `prompt_len` tokens.
-    pub fn new(space: &Arc<UnitSpace>, interventions: Arc<[Intervention]>, prompt_len: usize) -> Result<Self> {
-        for forced in interventions.iter().flat_map(|intervention| &intervention.units) {
+impl ByLayer {
+    /// Of units in unit order.
+    fn new(space: &UnitSpace, units: impl Iterator<Item = ForcedUnit>) -> Self {
+        let layers = space.layers().len();
+        let (mut starts, mut entries) = (vec![0], Vec::new());
+        for forced in units {
+            while forced.unit.index() >= space.range(starts.len() - 1).end {
+                starts.push(entries.len());
+            }
+            let first = space.range(starts.len() - 1).start;
+            entries.push(((forced.unit.index() - first) as u32, forced.value));
+        }
+        starts.resize(layers + 1, entries.len());
+        Self { starts, entries }
+    }
+
+    fn layer(&self, layer: usize) -> &[(u32, f32)] {
+        &self.entries[self.starts[layer]..self.starts[layer + 1]]
+    }
+}
+
+/// What is forced at one position, each unit once.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Forces {
+    set: ByLayer,
+    scale: ByLayer,
+}
+
+impl Forces {
+    fn new(space: &UnitSpace, units: &[(Action, ForcedUnit)]) -> Self {
+        let of = |wanted: Action| {
+            let units = units.iter().filter(move |(action, _)| *action == wanted);
+            ByLayer::new(space, units.map(|(_, forced)| *forced))
+        };
+        Self { set: of(Action::Set), scale: of(Action::Scale) }
+    }
+
+    fn len(&self) -> usize {
+        self.set.entries.len() + self.scale.entries.len()
+    }
+
+    /// What is written into row `row` of the output of layer `layer`.
+    pub fn writes(&self, row: usize, layer: usize) -> RowWrites<'_> {
+        RowWrites { row, set: self.set.layer(layer), scale: self.scale.layer(layer) }
+    }
+
+    /// Every unit as (layer, index).
+    fn units(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
+        let layers = 0..self.set.starts.len().saturating_sub(1);
+        layers.flat_map(|layer| {
+            let RowWrites { set, scale, .. } = self.writes(0, layer);
+            set.iter().chain(scale).map(move |(index, _)| (layer, *index))
+        })
+    }
+}
+
+/// An intervention made ready for one model; any number of requests share it.
+#[derive(Debug)]
+pub struct Plan {
+    intervention: Arc<Intervention>,
+    forces: Arc<Forces>,
+}
+
+impl Plan {
+    /// Finds the units in the layers.
+    ///
+    /// # Errors
+    /// If a unit is not the model's, or a value not finite.
+    pub fn new(space: &UnitSpace, intervention: Arc<Intervention>) -> Result<Self> {
+        for forced in &intervention.units {
             if forced.unit.index() >= space.len() {
                 return Err(ModelError::UnknownUnit { unit: forced.unit.0, units: space.len() });
             }
@@ -38,99 +102,187 @@ impl Forcing {
                 return Err(ModelError::ForcedNotFinite { unit: space.name(forced.unit), value: forced.value });
             }
         }
-        let units = vec![0; space.len().div_ceil(64)];
-        let space = Arc::clone(space);
-        Ok(Self { space, interventions, prompt_len, merged: Vec::new(), units, positions: 0, writes: 0 })
+        // Unit order is what `Intervention::new` makes; its fields are public.
+        let units: BTreeMap<UnitId, f32> =
+            intervention.units.iter().map(|forced| (forced.unit, forced.value)).collect();
+        let units = units.into_iter().map(|(unit, value)| (intervention.action, ForcedUnit { unit, value }));
+        let forces = Arc::new(Forces::new(space, &units.collect::<Vec<_>>()));
+        Ok(Self { intervention, forces })
     }
 
-    /// What is forced at `position`; of interventions on one unit the later wins.
-    fn at(&mut self, position: usize) -> Arc<Forced> {
-        let holds: Vec<bool> =
-            self.interventions.iter().map(|one| one.positions.contains(position, self.prompt_len)).collect();
-        if let Some((_, forced)) = self.merged.iter().find(|(key, _)| *key == holds) {
-            return Arc::clone(forced);
-        }
-        let active = self.interventions.iter().zip(&holds).filter(|(_, holds)| **holds);
-        let values: BTreeMap<u32, f32> =
-            active.flat_map(|(one, _)| one.units.iter().map(|forced| (forced.unit.0, forced.value))).collect();
-        let mut forced: Forced = vec![Vec::new(); self.space.layers().len()];
-        for (unit, value) in values {
-            let (layer, index) = self.space.locate(lode_domain::unit::UnitId(unit));
-            forced[layer].push((index, value));
-        }
-        let forced = Arc::new(forced);
-        self.merged.push((holds, Arc::clone(&forced)));
-        forced
+    /// Bytes that it holds, about.
+    pub fn weight(&self) -> usize {
+        256 + 16 * self.forces.len() + 16 * self.forces.set.starts.len()
+    }
+}
+
+/// What is forced at a position under several interventions, by which of them hold there.
+type Merged = Vec<(Vec<bool>, Arc<Forces>)>;
+
+/// All interventions of one request; its samples share them.
+#[derive(Debug)]
+pub struct Conditions {
+    space: Arc<UnitSpace>,
+    plans: Vec<Arc<Plan>>,
+    /// Grows with the kinds of positions that were met, which are few.
+    merged: Mutex<Merged>,
+}
+
+impl Conditions {
+    /// Of two plans on one unit and position the later wins.
+    pub fn new(space: Arc<UnitSpace>, plans: Vec<Arc<Plan>>) -> Self {
+        Self { space, plans, merged: Mutex::default() }
     }
 
-    fn count(&mut self, layer: usize, values: &[(u32, f32)]) {
-        let start = self.space.range(layer).start;
-        for (index, _) in values {
-            let unit = start + *index as usize;
-            self.units[unit / 64] |= 1 << (unit % 64);
+    /// The same from the interventions.
+    ///
+    /// # Errors
+    /// If a unit is not the model's, or a value not finite.
+    pub fn of(space: &Arc<UnitSpace>, interventions: &[Intervention]) -> Result<Self> {
+        let plan = |one: &Intervention| Plan::new(space, Arc::new(one.clone())).map(Arc::new);
+        let plans = interventions.iter().map(plan).collect::<Result<_>>()?;
+        Ok(Self::new(Arc::clone(space), plans))
+    }
+
+    /// What is forced at `position`, if anything.
+    fn at(&self, position: usize, prompt_len: usize) -> Option<Arc<Forces>> {
+        let holds = |plan: &Arc<Plan>| plan.intervention.positions.contains(position, prompt_len);
+        let forces = match &self.plans[..] {
+            [] => return None,
+            [only] => Arc::clone(&Some(only).filter(|only| holds(only))?.forces),
+            plans => self.merge(plans.iter().map(holds).collect()),
+        };
+        (forces.len() > 0).then_some(forces)
+    }
+
+    fn merge(&self, holds: Vec<bool>) -> Arc<Forces> {
+        let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, forces)) = merged.iter().find(|(key, _)| *key == holds) {
+            return Arc::clone(forces);
         }
-        self.writes += values.len() as u64;
+        let active = self.plans.iter().zip(&holds).filter(|(_, holds)| **holds).map(|(plan, _)| &plan.intervention);
+        let last: BTreeMap<UnitId, (Action, ForcedUnit)> =
+            active.flat_map(|one| one.units.iter().map(|forced| (forced.unit, (one.action, *forced)))).collect();
+        let forces = Arc::new(Forces::new(&self.space, &last.into_values().collect::<Vec<_>>()));
+        merged.push((holds, Arc::clone(&forces)));
+        forces
+    }
+}
+
+/// The conditions of one sequence, and how far they have been carried out.
+pub(crate) struct Forcing {
+    conditions: Arc<Conditions>,
+    prompt_len: usize,
+    /// What was forced, and at how many positions.
+    done: Vec<(Arc<Forces>, u32)>,
+}
+
+impl Forcing {
+    /// For a sequence whose prompt has `prompt_len` tokens.
+    pub fn new(conditions: Arc<Conditions>, prompt_len: usize) -> Self {
+        Self { conditions, prompt_len, done: Vec::new() }
+    }
+
+    /// What is forced at `position`, which counts as done.
+    pub fn at(&mut self, position: usize) -> Option<Arc<Forces>> {
+        let forces = self.conditions.at(position, self.prompt_len)?;
+        match self.done.iter_mut().find(|(done, _)| Arc::ptr_eq(done, &forces)) {
+            Some((_, positions)) => *positions += 1,
+            None => self.done.push((Arc::clone(&forces), 1)),
+        }
+        Some(forces)
     }
 
     /// What has been forced so far.
     pub fn coverage(&self) -> Coverage {
-        let forced = |unit: usize| self.units[unit / 64] >> (unit % 64) & 1 == 1;
-        let layers = (0..self.space.layers().len()).filter(|&layer| self.space.range(layer).any(forced)).count();
+        let units: BTreeSet<(usize, u32)> = self.done.iter().flat_map(|(forces, _)| forces.units()).collect();
+        let layers: BTreeSet<usize> = units.iter().map(|(layer, _)| *layer).collect();
         Coverage {
-            units: self.units.iter().map(|word| word.count_ones()).sum(),
-            layers: layers as u32,
-            positions: self.positions,
-            writes: self.writes,
+            units: units.len() as u32,
+            layers: layers.len() as u32,
+            positions: self.done.iter().map(|(_, positions)| positions).sum(),
+            writes: self.done.iter().map(|(forces, positions)| forces.len() as u64 * u64::from(*positions)).sum(),
         }
     }
 }
 
-/// The hook that forces: carries out the interventions of all sequences of a batch at once.
+/// The interventions of all sequences of a batch.
 ///
 /// Cost grows with the number of values written, not with the number of sequences or conditions.
-pub(crate) struct Force<'a> {
-    forcings: Vec<&'a mut Forcing>,
-    /// Rows with something to force: row, place in `forcings`, what.
-    rows: Vec<(usize, usize, Arc<Forced>)>,
+#[derive(Default)]
+pub(crate) struct Force {
+    /// Rows with something to force.
+    rows: Vec<(usize, Arc<Forces>)>,
 }
 
-impl<'a> Force<'a> {
-    /// For no rows yet.
-    pub fn new() -> Self {
-        Self { forcings: Vec::new(), rows: Vec::new() }
-    }
-
+impl Force {
     /// Adds the rows from `first_row` on, at positions `past` to `past + rows`, of the sequence of `forcing`.
-    pub fn add(&mut self, forcing: &'a mut Forcing, first_row: usize, past: usize, rows: usize) {
-        if forcing.interventions.is_empty() {
+    pub fn add(&mut self, forcing: &mut Forcing, first_row: usize, past: usize, rows: usize) {
+        if forcing.conditions.plans.is_empty() {
             return;
         }
-        for row in 0..rows {
-            let forced = forcing.at(past + row);
-            if forced.iter().any(|layer| !layer.is_empty()) {
-                forcing.positions += 1;
-                self.rows.push((first_row + row, self.forcings.len(), forced));
-            }
-        }
-        self.forcings.push(forcing);
+        self.rows.extend((0..rows).filter_map(|row| Some((first_row + row, forcing.at(past + row)?))));
+    }
+
+    /// Forces the units of layer `layer` in its `output` `[row, unit]`, in place.
+    pub fn carry_out(&self, layer: usize, output: &Tensor) -> TensorResult<()> {
+        let rows = self.rows.iter().map(|(row, forces)| forces.writes(*row, layer));
+        let rows: Vec<_> = rows.filter(|writes| !writes.set.is_empty() || !writes.scale.is_empty()).collect();
+        if rows.is_empty() { Ok(()) } else { write(output, &rows) }
     }
 }
 
-impl Hook for Force<'_> {
-    fn after(&mut self, layer: usize, output: Tensor) -> TensorResult<Tensor> {
-        let width = output.dim(1)?;
-        let (mut places, mut values) = (Vec::new(), Vec::new());
-        for (row, sequence, forced) in &self.rows {
-            let forced = &forced[layer];
-            places.extend(forced.iter().map(|(index, _)| (row * width) as u32 + index));
-            values.extend(forced.iter().map(|(_, value)| *value));
-            self.forcings[*sequence].count(layer, forced);
-        }
-        if !places.is_empty() {
-            let (places, values) = (Tensor::new(places, output.device())?, Tensor::new(values, output.device())?);
-            // The flat view shares the output's storage.
-            output.flatten_all()?.scatter_set(&places, &values, 0)?;
-        }
-        Ok(output)
+#[cfg(test)]
+mod tests {
+    use lode_domain::{
+        intervention::Positions,
+        unit::{Layer, LayerName},
+    };
+
+    use super::*;
+
+    fn space() -> Arc<UnitSpace> {
+        let layer = |(number, units)| Layer { name: LayerName::new(format!("h.{number}.mlp")), units };
+        Arc::new(UnitSpace::new([3, 2, 4, 1].into_iter().enumerate().map(layer).collect()).unwrap())
+    }
+
+    fn unit(unit: u32, value: f32) -> ForcedUnit {
+        ForcedUnit { unit: UnitId(unit), value }
+    }
+
+    #[test]
+    fn units_are_found_in_their_layers() {
+        let units = vec![unit(0, 1.0), unit(2, 2.0), unit(8, 3.0)];
+        let plan = Plan::new(&space(), Arc::new(Intervention::new(Positions::All, units))).unwrap();
+        let layers: Vec<_> = (0..4).map(|layer| plan.forces.writes(0, layer).set).collect();
+        assert_eq!(layers, [&[(0, 1.0), (2, 2.0)][..], &[], &[(3, 3.0)], &[]]);
+        let last = Arc::new(Intervention::with(Action::Scale, Positions::All, vec![unit(9, 0.5)]));
+        let last = Plan::new(&space(), last).unwrap();
+        assert_eq!((last.forces.writes(0, 3).set, last.forces.writes(0, 3).scale), (&[][..], &[(0, 0.5)][..]));
+        let beyond = Arc::new(Intervention::new(Positions::All, vec![unit(10, 0.5)]));
+        assert!(matches!(Plan::new(&space(), beyond), Err(ModelError::UnknownUnit { unit: 10, units: 10 })));
+    }
+
+    #[test]
+    fn the_last_condition_that_holds_wins() {
+        let set = Intervention::new(Positions::All, vec![unit(0, 1.0), unit(4, 1.0)]);
+        let scale = Intervention::with(Action::Scale, Positions::Generated, vec![unit(4, 2.0), unit(5, 2.0)]);
+        let conditions = Arc::new(Conditions::of(&space(), &[set, scale]).unwrap());
+        let mut forcing = Forcing::new(Arc::clone(&conditions), 2);
+        let prompt = forcing.at(1).unwrap();
+        assert_eq!((prompt.writes(0, 1).set, prompt.writes(0, 1).scale), (&[(1, 1.0)][..], &[][..]));
+        let generated = forcing.at(2).unwrap();
+        assert_eq!((generated.writes(0, 1).set, generated.writes(0, 1).scale), (&[][..], &[(1, 2.0)][..]));
+        forcing.at(3).unwrap();
+        assert_eq!(forcing.coverage(), Coverage { units: 3, layers: 3, positions: 3, writes: 2 + 3 + 3 });
+        assert_eq!(Forcing::new(conditions, 2).coverage(), Coverage::default());
+    }
+
+    #[test]
+    fn a_condition_without_units_forces_nothing() {
+        let none = Intervention::new(Positions::All, vec![]);
+        let mut forcing = Forcing::new(Arc::new(Conditions::of(&space(), &[none]).unwrap()), 2);
+        assert!(forcing.at(0).is_none());
+        assert_eq!(forcing.coverage(), Coverage::default());
     }
 }

@@ -5,7 +5,8 @@
 //! - A new model family is a file under `family/` and a line in its `mod.rs`; what it is assembled from lies under
 //!   `parts/`, and what the parts run on a CPU under `kernels/` (other devices use candle's own operations).
 //! - A new pooling is a word in `lode_domain::pooling` and an arm in `kernels/pool.rs`.
-//! - Whatever looks at or changes a linear's output is a `Hook` (`hook.rs`): pooling (`responses.rs`) and forcing (`force.rs`).
+//! - Whatever looks at or changes a linear's output is a `Hook` (`hook.rs`): pooling (`responses.rs`), and in
+//!   generation forcing and observing (`steer.rs`, with `force.rs` and `watch.rs`).
 //! - Between matrix products everything is f32; [`Precision`] is that of weights and products.
 //!
 //! A sentence's responses are the same bits in any batch, and a sequence's tokens the same in any company: every sum runs
@@ -23,6 +24,7 @@ mod hook;
 pub mod hub;
 #[doc(hidden)]
 pub mod kernels;
+mod logprobs;
 mod model;
 mod options;
 mod parts;
@@ -32,15 +34,20 @@ mod rows;
 mod sampler;
 mod sequence;
 mod shards;
+mod steer;
+mod stops;
 mod stream;
 mod text;
+mod watch;
 mod weights;
 
 pub use engine::Engine;
 pub use error::ModelError;
+pub use force::{Conditions, Plan};
 pub use model::Model;
 pub use options::{BadOption, DeviceChoice, LoadOptions, Precision};
 pub use prepared::{BatchShape, Prepared, pack};
 pub use responses::Responses;
 pub use sequence::{SequenceId, SequenceRequest, StepEvent};
 pub use text::{Dropped, Encoded, Text};
+pub use watch::Watch;

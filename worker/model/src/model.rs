@@ -16,11 +16,12 @@ use crate::{
     decoder::Decoder,
     error::Result,
     family::Family,
-    force::{Force, Forcing},
+    force::{Conditions, Forcing},
     options::label,
     prepared::{BatchShape, Prepared},
     responses::{Capture, Responses},
     rows::{OwnKeys, Rows},
+    steer::Steer,
     text::Text,
     weights::Weights,
 };
@@ -134,12 +135,12 @@ impl Model {
     /// holds an unknown one, or if an intervention names a unit that the model does not have.
     pub fn next_logits(&self, prompt: &[u32], interventions: &[Intervention]) -> Result<Vec<f32>> {
         let prompt = self.check_prompt(prompt.to_vec())?;
-        let mut forcing = Forcing::new(&self.space, interventions.into(), prompt.len())?;
-        let mut force = Force::new();
-        force.add(&mut forcing, 0, 0, prompt.len());
+        let conditions = Arc::new(Conditions::of(&self.space, interventions)?);
+        let mut steer = Steer::default();
+        steer.force.add(&mut Forcing::new(conditions, prompt.len()), 0, 0, prompt.len());
         let mut rows = Rows::default();
         rows.push(&prompt, 0, 0, prompt.len());
-        let x = self.decoder.forward(&rows, &mut OwnKeys, &mut force)?;
+        let x = self.decoder.forward(&rows, &mut OwnKeys, &mut steer)?;
         let last = (prompt.len() - 1) as u32;
         Ok(self.decoder.logits(&x, &[last])?.get(0)?.to_vec1()?)
     }

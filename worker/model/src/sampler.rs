@@ -33,7 +33,7 @@ impl Sampler {
     }
 
     /// A token, given its logits `[token]` and the tokens before it; `None` if the logits are not finite.
-    pub fn draw(&mut self, logits: Vec<f32>, before: &[u32]) -> Result<Option<u32>> {
+    pub fn draw(&mut self, logits: &[f32], before: &[u32]) -> Result<Option<u32>> {
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Ok(None);
         }
@@ -59,7 +59,7 @@ mod tests {
 
     fn draws(sampling: &Sampling, sample: u32) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling, sample);
-        (0..40).map(|_| sampler.draw(vec![1.0, 1.1, 0.9, -2.0, 1.05], &[1]).unwrap().unwrap()).collect()
+        (0..40).map(|_| sampler.draw(&[1.0, 1.1, 0.9, -2.0, 1.05], &[1]).unwrap().unwrap()).collect()
     }
 
     #[test]
@@ -67,20 +67,20 @@ mod tests {
         let plain = Sampling::default();
         assert_eq!(draws(&plain, 0), draws(&plain, 0), "a seed gives the same again");
         assert_ne!(draws(&plain, 0), draws(&plain, 1), "samples differ");
-        assert_ne!(draws(&plain, 0), draws(&Sampling { seed: 1, ..plain }, 0));
-        assert!(draws(&Sampling { temperature: 0.0, ..plain }, 0).iter().all(|&token| token == 1));
-        let penalised = Sampling { temperature: 0.0, repetition_penalty: 2.0, ..plain };
+        assert_ne!(draws(&plain, 0), draws(&Sampling { seed: 1, ..plain.clone() }, 0));
+        assert!(draws(&Sampling { temperature: 0.0, ..plain.clone() }, 0).iter().all(|&token| token == 1));
+        let penalised = Sampling { temperature: 0.0, repetition_penalty: 2.0, ..plain.clone() };
         assert!(draws(&penalised, 0).iter().all(|&token| token == 4), "1 was seen");
-        assert!(draws(&Sampling { top_k: 2, ..plain }, 0).iter().all(|token| [1, 4].contains(token)));
-        assert!(draws(&Sampling { top_p: 0.1, ..plain }, 0).iter().all(|&token| token == 1));
-        let both = Sampling { top_k: 3, top_p: 0.05, ..plain };
+        assert!(draws(&Sampling { top_k: 2, ..plain.clone() }, 0).iter().all(|token| [1, 4].contains(token)));
+        assert!(draws(&Sampling { top_p: 0.1, ..plain.clone() }, 0).iter().all(|&token| token == 1));
+        let both = Sampling { top_k: 3, top_p: 0.05, ..plain.clone() };
         assert!(draws(&both, 0).iter().all(|&token| token == 1));
     }
 
     #[test]
     fn logits_that_are_no_numbers_give_no_token() {
         let mut sampler = Sampler::new(&Sampling::default(), 0);
-        assert_eq!(sampler.draw(vec![0.0, f32::NAN], &[]).unwrap(), None);
-        assert_eq!(sampler.draw(vec![0.0, f32::INFINITY], &[]).unwrap(), None);
+        assert_eq!(sampler.draw(&[0.0, f32::NAN], &[]).unwrap(), None);
+        assert_eq!(sampler.draw(&[0.0, f32::INFINITY], &[]).unwrap(), None);
     }
 }

@@ -126,6 +126,20 @@ impl Text {
         self.tokenizer.decode(ids, true).map_err(|error| self.failed(error))
     }
 
+    /// The text of `token` after the token `before`, a leading space included; empty for a special token, and a replacement
+    /// character for part of one.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot handle the ids.
+    pub fn piece(&self, before: u32, token: u32) -> Result<String> {
+        let both = self.decode(&[before, token])?;
+        match both.strip_prefix(&self.decode(&[before])?) {
+            Some(piece) => Ok(piece.to_owned()),
+            // The two make one character together.
+            None => self.decode(&[token]),
+        }
+    }
+
     /// Makes a sentence ready for mining, or says why it is dropped.
     ///
     /// # Errors

@@ -12,13 +12,21 @@ use lode_domain::{
     sampling::Sampling,
     unit::UnitId,
 };
-use lode_model::{Engine, Model, ModelError, SequenceRequest};
+use lode_model::{Conditions, Engine, Model, ModelError, SequenceRequest};
 
-const GREEDY: Sampling =
-    Sampling { temperature: 0.0, top_p: 1.0, top_k: 0, repetition_penalty: 1.0, seed: 0, max_new_tokens: 20 };
+const GREEDY: Sampling = Sampling {
+    temperature: 0.0,
+    top_p: 1.0,
+    top_k: 0,
+    repetition_penalty: 1.0,
+    seed: 0,
+    max_new_tokens: 20,
+    stop: Vec::new(),
+    logprobs: None,
+};
 
-fn request(prompt: &[u32], sampling: Sampling) -> SequenceRequest {
-    SequenceRequest { prompt: prompt.to_vec(), interventions: [].into(), sampling, sample: 0 }
+fn forced(model: &Model, interventions: &[Intervention], request: SequenceRequest) -> SequenceRequest {
+    SequenceRequest { conditions: Arc::new(Conditions::of(model.unit_space(), interventions).unwrap()), ..request }
 }
 
 /// Everything one sequence gave.
@@ -56,7 +64,7 @@ fn alone(model: &Arc<Model>, request: &SequenceRequest) -> Outcome {
 }
 
 fn random_request(model: &Model, random: &mut tiny::Random) -> SequenceRequest {
-    let prompt = (0..1 + random.below(30)).map(|_| 1 + random.below(tiny::VOCAB - 1) as u32).collect();
+    let prompt: Vec<u32> = (0..1 + random.below(30)).map(|_| 1 + random.below(tiny::VOCAB - 1) as u32).collect();
     let interventions = (0..random.below(3)).map(|_| {
         let positions = [Positions::All, Positions::Generated, Positions::Last][random.below(3)];
         let units = (0..1 + random.below(40)).map(|_| ForcedUnit {
@@ -65,19 +73,18 @@ fn random_request(model: &Model, random: &mut tiny::Random) -> SequenceRequest {
         });
         Intervention::new(positions, units.collect())
     });
-    SequenceRequest {
-        prompt,
-        interventions: interventions.collect(),
-        sampling: Sampling {
-            temperature: [0.0, 0.7, 1.5][random.below(3)],
-            top_p: [0.9, 1.0][random.below(2)],
-            top_k: [0, 20][random.below(2)] as u32,
-            repetition_penalty: [1.0, 1.3][random.below(2)],
-            seed: random.below(1000) as u64,
-            max_new_tokens: 5 + random.below(25) as u32,
-        },
-        sample: random.below(3) as u32,
-    }
+    let interventions: Vec<_> = interventions.collect();
+    let sampling = Sampling {
+        temperature: [0.0, 0.7, 1.5][random.below(3)],
+        top_p: [0.9, 1.0][random.below(2)],
+        top_k: [0, 20][random.below(2)] as u32,
+        repetition_penalty: [1.0, 1.3][random.below(2)],
+        seed: random.below(1000) as u64,
+        max_new_tokens: 5 + random.below(25) as u32,
+        ..Sampling::default()
+    };
+    let request = SequenceRequest::new(model, &prompt, sampling);
+    SequenceRequest { sample: random.below(3) as u32, ..forced(model, &interventions, request) }
 }
 
 #[test]
@@ -100,12 +107,12 @@ fn company_changes_nothing() {
 fn the_cache_holds_what_a_whole_pass_computes() {
     let folder = tiny::folder(&tiny::llama(), 23);
     let model = Arc::new(load(folder.path()));
-    let forced = Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(70), value: 2.0 }]);
-    let request = SequenceRequest { interventions: [forced.clone()].into(), ..request(&[5, 9, 33], GREEDY) };
-    let outcome = alone(&model, &request);
+    let force = Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(70), value: 2.0 }]);
+    let request = SequenceRequest::new(&model, &[5, 9, 33], GREEDY);
+    let outcome = alone(&model, &forced(&model, std::slice::from_ref(&force), request));
     let mut tokens = vec![5, 9, 33];
     for &token in &outcome.tokens {
-        let logits = model.next_logits(&tokens, std::slice::from_ref(&forced)).unwrap();
+        let logits = model.next_logits(&tokens, std::slice::from_ref(&force)).unwrap();
         let best = logits.iter().copied().fold(f32::MIN, f32::max);
         assert!(best - logits[token as usize] < 1e-4, "token {token} after {tokens:?}");
         tokens.push(token);
@@ -125,8 +132,8 @@ fn coverage_counts_what_was_written() {
     let generated = Intervention::new(Positions::Generated, vec![at(2, 7, -0.5), at(5, 0, 0.0)]);
     let sampling = Sampling { max_new_tokens: 4, ..GREEDY };
     let run = |interventions: &[Intervention]| {
-        let outcome =
-            alone(&model, &SequenceRequest { interventions: interventions.into(), ..request(&[4, 5, 6], sampling) });
+        let request = SequenceRequest::new(&model, &[4, 5, 6], sampling.clone());
+        let outcome = alone(&model, &forced(&model, interventions, request));
         let finished = outcome.finished.unwrap();
         assert_eq!((finished.prompt_tokens, finished.generated_tokens, finished.reason), (3, 4, FinishReason::Length));
         finished.coverage
@@ -155,18 +162,24 @@ fn requests_out_of_range_are_refused_and_others_go_on() {
     let folder = tiny::folder(&tiny::gpt2(), 23);
     let model = Arc::new(load(folder.path()));
     let mut engine = Engine::new(Arc::clone(&model));
-    engine.join(request(&[1], GREEDY)).unwrap();
+    engine.join(SequenceRequest::new(&model, &[1], GREEDY)).unwrap();
     let mut refuse = |request| engine.join(request).unwrap_err();
-    let long = refuse(request(&[1; 640], GREEDY)).to_string();
+    let long = refuse(SequenceRequest::new(&model, &[1; 640], GREEDY)).to_string();
     assert!(long.contains("640 tokens") && long.contains("639"), "{long}");
-    assert!(matches!(refuse(request(&[200], GREEDY)), ModelError::UnknownToken { token: 200, vocab: 200 }));
-    assert!(matches!(refuse(request(&[1], Sampling { top_p: 0.0, ..GREEDY })), ModelError::Sampling(_)));
-    let force =
-        |unit, value| [Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(unit), value }])].into();
-    let unknown = SequenceRequest { interventions: force(99_999, 0.0), ..request(&[1], GREEDY) };
-    assert!(matches!(refuse(unknown), ModelError::UnknownUnit { unit: 99_999, .. }));
-    let infinite = SequenceRequest { interventions: force(0, f32::INFINITY), ..request(&[1], GREEDY) };
-    assert!(refuse(infinite).to_string().contains("transformer.h.0.attn.c_attn[0]"));
+    assert!(matches!(
+        refuse(SequenceRequest::new(&model, &[200], GREEDY)),
+        ModelError::UnknownToken { token: 200, vocab: 200 }
+    ));
+    assert!(matches!(
+        refuse(SequenceRequest::new(&model, &[1], Sampling { top_p: 0.0, ..GREEDY })),
+        ModelError::Sampling(_)
+    ));
+    let force = |unit, value| {
+        let intervention = Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(unit), value }]);
+        Conditions::of(model.unit_space(), &[intervention]).unwrap_err()
+    };
+    assert!(matches!(force(99_999, 0.0), ModelError::UnknownUnit { unit: 99_999, .. }));
+    assert!(force(0, f32::INFINITY).to_string().contains("transformer.h.0.attn.c_attn[0]"));
     assert_eq!(engine.active(), 1);
     assert_eq!(engine.step().unwrap().len(), 1);
 }
@@ -176,10 +189,14 @@ fn texts_end_at_the_context_and_empty_prompts_begin_one() {
     let folder = tiny::folder(&tiny::gpt2(), 23);
     let model = Arc::new(load(folder.path()));
     // A penalty this large keeps the end token away, which greedy decoding never reaches here anyway.
-    let outcome = alone(&model, &request(&[7; 637], GREEDY));
+    let outcome = alone(&model, &SequenceRequest::new(&model, &[7; 637], GREEDY));
     let finished = outcome.finished.unwrap();
     assert!(finished.generated_tokens <= 3, "640 tokens are the context");
-    assert_eq!(alone(&model, &request(&[], GREEDY)), alone(&model, &request(&[0], GREEDY)), "0 is the end token");
+    assert_eq!(
+        alone(&model, &SequenceRequest::new(&model, &[], GREEDY)),
+        alone(&model, &SequenceRequest::new(&model, &[0], GREEDY)),
+        "0 is the end token"
+    );
 }
 
 #[test]
@@ -187,7 +204,7 @@ fn sequences_may_leave() {
     let folder = tiny::folder(&tiny::gpt2(), 23);
     let model = Arc::new(load(folder.path()));
     let mut engine = Engine::new(Arc::clone(&model));
-    let ids = [3, 4].map(|token| engine.join(request(&[token], GREEDY)).unwrap());
+    let ids = [3, 4].map(|token| engine.join(SequenceRequest::new(&model, &[token], GREEDY)).unwrap());
     engine.step().unwrap();
     engine.leave(ids[0]);
     engine.leave(ids[0]);
@@ -204,12 +221,12 @@ fn forcing_beyond_all_numbers_ends_one_sequence_only() {
     // LayerNorm of values whose sum overflows is no number.
     let last = model.unit_space().layers().len() - 1;
     let units = model.unit_space().range(last).map(|unit| ForcedUnit { unit: UnitId(unit as u32), value: 3e38 });
-    let forced = Intervention::new(Positions::All, units.collect());
-    let wild = SequenceRequest { interventions: [forced].into(), ..request(&[5], GREEDY) };
-    let outcomes = run(&model, &[wild, request(&[5], GREEDY)], &[0, 0]);
+    let force = Intervention::new(Positions::All, units.collect());
+    let wild = forced(&model, &[force], SequenceRequest::new(&model, &[5], GREEDY));
+    let outcomes = run(&model, &[wild, SequenceRequest::new(&model, &[5], GREEDY)], &[0, 0]);
     assert_eq!(outcomes[0].finished.unwrap().reason, FinishReason::NotFinite);
     assert!(outcomes[0].tokens.is_empty());
-    assert_eq!(outcomes[1], alone(&model, &request(&[5], GREEDY)));
+    assert_eq!(outcomes[1], alone(&model, &SequenceRequest::new(&model, &[5], GREEDY)));
 }
 
 /// A model that was really trained, and what its README says it tells.
@@ -224,6 +241,6 @@ fn stories260k_tells_its_story() {
     let expected = readme.split("Greedy from \"Once upon a time\": \"").nth(1).unwrap().split('"').next().unwrap();
     let model = Arc::new(load(&folder));
     let prompt = model.text().encode_prompt("Once upon a time").unwrap();
-    let outcome = alone(&model, &request(&prompt, Sampling { max_new_tokens: 60, ..GREEDY }));
+    let outcome = alone(&model, &SequenceRequest::new(&model, &prompt, Sampling { max_new_tokens: 60, ..GREEDY }));
     assert!(outcome.text.starts_with(expected), "{:?}", outcome.text);
 }

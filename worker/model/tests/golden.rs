@@ -12,7 +12,7 @@ use lode_domain::{
     sampling::Sampling,
     unit::UnitName,
 };
-use lode_model::{Engine, LoadOptions, Model, SequenceRequest, pack};
+use lode_model::{Conditions, Engine, LoadOptions, Model, SequenceRequest, pack};
 use serde_json::Value;
 
 fn json(path: &Path) -> Value {
@@ -152,9 +152,9 @@ fn greedy_ids_are_those_of_pytorch() {
                 let greedy = ids(&generation["greedy_ids"]);
                 let sampling =
                     Sampling { temperature: 0.0, max_new_tokens: greedy.len() as u32, ..Sampling::default() };
-                let interventions = forced(&model, generation).into();
-                let prompt = ids(&generation["prompt_ids"]);
-                let id = engine.join(SequenceRequest { prompt, interventions, sampling, sample: 0 }).unwrap();
+                let conditions = Conditions::of(model.unit_space(), &forced(&model, generation)).unwrap();
+                let request = SequenceRequest::new(&model, &ids(&generation["prompt_ids"]), sampling);
+                let id = engine.join(SequenceRequest { conditions: Arc::new(conditions), ..request }).unwrap();
                 expected.insert(id, greedy);
                 compared += 1;
             }

@@ -17,7 +17,7 @@ use lode_domain::{
     expertise::Recipe,
     generation::{GenerateEvent, GenerateRequest},
     id::ModelName,
-    intervention::{Condition, ForcingValue, Positions, Rank},
+    intervention::{Condition, ForcingValue, Positions, Rank, Target},
     job::Job,
     plan::SplitMode,
     query::{ConceptRef, TopQuery, UnitRow},
@@ -183,14 +183,8 @@ impl Demo<'_> {
 
     /// Continuations of all prompts, the same seeds for every concept and k.
     async fn texts(&self, concept: &ConceptId, k: u32) -> anyhow::Result<Vec<String>> {
-        let condition = Condition {
-            concept: concept.clone(),
-            recipe: Recipe::default(),
-            k,
-            rank: Rank::Top,
-            value: ForcingValue::Mean,
-            positions: Positions::All,
-        };
+        let target = Target::Experts { concept: concept.clone(), recipe: Recipe::default(), k, rank: Rank::Top };
+        let condition = Condition { target, value: ForcingValue::Mean, positions: Positions::All };
         let sampling =
             Sampling { temperature: 0.7, top_k: 10, seed: self.args.seed, max_new_tokens: 28, ..Sampling::default() };
         let conditions: Vec<Condition> = (k > 0).then_some(condition).into_iter().collect();
@@ -201,11 +195,15 @@ impl Demo<'_> {
             if samples == 0 {
                 continue;
             }
-            let (model, prompt) = (self.model.clone(), prompt.to_owned());
-            texts.extend(
-                self.samples(GenerateRequest { model, prompt, conditions: conditions.clone(), sampling, samples })
-                    .await?,
-            );
+            let request = GenerateRequest {
+                model: self.model.clone(),
+                prompt: prompt.to_owned(),
+                conditions: conditions.clone(),
+                observe: Vec::new(),
+                sampling: sampling.clone(),
+                samples,
+            };
+            texts.extend(self.samples(request).await?);
         }
         Ok(texts)
     }

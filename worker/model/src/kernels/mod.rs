@@ -11,3 +11,4 @@ pub mod gemm;
 pub(crate) mod math;
 pub mod pool;
 pub(crate) mod rows;
+pub(crate) mod write;
