@@ -87,16 +87,18 @@ impl CustomOp3 for Attend<'_> {
         let mut out = buffers::take(place.len() * query * dim);
         // A row of all heads is little enough for one task, and enough.
         out.par_chunks_exact_mut(query * dim).enumerate().for_each_init(Vec::new, |scores, (row, out)| {
-            out.fill(0.0);
-            let Some((first_key, keys)) = place[row] else { return };
-            vectorised(|| {
-                let heads = out.chunks_exact_mut(dim).zip(q.row(row).chunks_exact(dim));
-                for (head, (out, q)) in heads.enumerate() {
-                    let first = head / (query / key) * dim;
-                    let seen = Seen { k, v, rows: first_key..first_key + keys, columns: first..first + dim };
-                    attend_one(q, &seen, scale, scores, out);
-                }
-            });
+            let Some((first_key, keys)) = place[row] else { return out.fill(0.0) };
+            vectorised(
+                #[inline(always)]
+                || {
+                    let heads = out.chunks_exact_mut(dim).zip(q.row(row).chunks_exact(dim));
+                    for (head, (out, q)) in heads.enumerate() {
+                        let first = head / (query / key) * dim;
+                        let seen = Seen { k, v, rows: first_key..first_key + keys, columns: first..first + dim };
+                        attend_one(q, &seen, scale, scores, out);
+                    }
+                },
+            );
         });
         Ok((CpuStorage::F32(out), Shape::from((place.len(), query * dim))))
     }
@@ -110,25 +112,57 @@ struct Seen<'a> {
     columns: Range<usize>,
 }
 
-/// One query of one head over all keys it sees; `out` is zero.
+impl<'a> Seen<'a> {
+    /// Keys, or values, one after the other, `[dim]` each.
+    #[inline(always)]
+    fn of(&self, matrix: Matrix<'a>, columns: Range<usize>) -> impl Iterator<Item = &'a [f32]> {
+        matrix.part(self.rows.clone(), self.columns.start + columns.start..self.columns.start + columns.end)
+    }
+}
+
+/// One query of one head over all keys it sees. Plain loops: what is not inlined here has narrow vectors.
 #[inline(always)]
 fn attend_one(q: &[f32], seen: &Seen<'_>, scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
     scores.clear();
-    scores.extend(seen.rows.clone().map(|row| dot(q, &seen.k.row(row)[seen.columns.clone()]) * scale));
-    let largest = scores.iter().fold(f32::NEG_INFINITY, |largest, &score| largest.max(score));
+    scores.resize(seen.rows.len(), 0.0);
+    for (score, k) in scores.iter_mut().zip(seen.of(seen.k, 0..q.len())) {
+        *score = dot(q, k) * scale;
+    }
+    let mut largest = f32::NEG_INFINITY;
+    for &score in scores.iter() {
+        largest = largest.max(score);
+    }
     for score in scores.iter_mut() {
         *score = exp(*score - largest);
     }
-    for (weight, row) in scores.iter().zip(seen.rows.clone()) {
-        for (out, v) in out.iter_mut().zip(&seen.v.row(row)[seen.columns.clone()]) {
-            *out += weight * v;
+    let mut total = 0.0;
+    for weight in scores.iter() {
+        total += weight;
+    }
+    // So many columns at a time as stay in registers.
+    let wide = out.len() - out.len() % WIDE;
+    for first in (0..wide).step_by(WIDE) {
+        let mut sums = [0.0f32; WIDE];
+        for (weight, v) in scores.iter().zip(seen.of(seen.v, first..first + WIDE)) {
+            for (sum, v) in sums.iter_mut().zip(v) {
+                *sum += weight * v;
+            }
+        }
+        for (out, sum) in out[first..].iter_mut().zip(sums) {
+            *out = sum / total;
         }
     }
-    let total: f32 = scores.iter().sum();
-    for out in out.iter_mut() {
-        *out /= total;
+    for (column, out) in out.iter_mut().enumerate().skip(wide) {
+        let mut sum = 0.0;
+        for (weight, v) in scores.iter().zip(seen.of(seen.v, column..column + 1)) {
+            sum += weight * v[0];
+        }
+        *out = sum / total;
     }
 }
+
+/// Columns of the values that are summed side by side.
+const WIDE: usize = 32;
 
 /// The same from the tensor library's operations, for devices without an own kernel.
 fn composed(q: &Tensor, k: &Tensor, v: &Tensor, heads: Heads, segments: &[Segment]) -> Result<Tensor> {

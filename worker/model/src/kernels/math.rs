@@ -7,7 +7,8 @@ use pulp::{Arch, WithSimd};
 /// Partial sums kept side by side; sums are folded in a fixed order at the end.
 const LANES: usize = 16;
 
-/// Runs `work` compiled for the widest vectors of this machine.
+/// Runs `work` compiled for the widest vectors of this machine: as far as it is inlined here, so mark closures
+/// `#[inline(always)]`. What is left outside has narrow vectors.
 #[inline(always)]
 pub fn vectorised<R>(work: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(work)

@@ -18,11 +18,14 @@ pub fn pool(pooling: Pooling, activations: &Tensor, counted: &[u32], pooled: &mu
     let activations = values(storage, layout)?;
     let width = pooled.len();
     let mut rows = counted.iter().map(|&position| &activations[position as usize * width..][..width]);
-    vectorised(|| match pooling {
-        Pooling::Max => max(rows, pooled),
-        Pooling::Mean => mean(rows, pooled),
-        Pooling::Last => rows.next_back().into_iter().for_each(|row| pooled.copy_from_slice(row)),
-    });
+    vectorised(
+        #[inline(always)]
+        || match pooling {
+            Pooling::Max => max(rows, pooled),
+            Pooling::Mean => mean(rows, pooled),
+            Pooling::Last => rows.next_back().into_iter().for_each(|row| pooled.copy_from_slice(row)),
+        },
+    );
     Ok(())
 }
 

@@ -1,5 +1,7 @@
 //! Row-wise operations on contiguous f32 matrices `[row, column]` on the CPU, rows spread over threads.
 
+use std::ops::Range;
+
 use candle_core::{CpuStorage, CustomOp1, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
@@ -8,7 +10,8 @@ use super::{buffers, math::vectorised};
 /// Rows are handed to threads in blocks of about this many numbers.
 const BLOCK: usize = 16_384;
 
-/// Changes every row in place: `work(row number, row)`.
+/// Changes every row in place: `work(row number, row)`. Closures for this and the next two are to be `#[inline(always)]`:
+/// see [`vectorised`].
 pub fn each_row(x: &Tensor, work: impl Fn(usize, &mut [f32]) + Sync) -> Result<()> {
     x.inplace_op1(&EachRow { width: width(x)?, work })
 }
@@ -48,11 +51,14 @@ impl<F: Fn(usize, &mut [f32]) + Sync> InplaceOp1 for EachRow<F> {
         let rows = block_rows(self.width);
         let values = values_mut(storage, layout)?;
         values.par_chunks_mut(rows * self.width).enumerate().for_each(|(block, values)| {
-            vectorised(|| {
-                for (i, row) in values.chunks_exact_mut(self.width).enumerate() {
-                    (self.work)(block * rows + i, row);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (i, row) in values.chunks_exact_mut(self.width).enumerate() {
+                        (self.work)(block * rows + i, row);
+                    }
+                },
+            );
         });
         Ok(())
     }
@@ -74,12 +80,15 @@ impl<F: Fn(&mut [f32], &[f32]) + Sync> InplaceOp2 for EachRowWith<F> {
         let other = values(other, other_layout)?;
         let blocks = values_mut(storage, layout)?.par_chunks_mut(rows * self.width);
         blocks.zip(other.par_chunks(rows * self.other_width)).for_each(|(values, other)| {
-            vectorised(|| {
-                let others = other.chunks_exact(self.other_width);
-                for (row, other) in values.chunks_exact_mut(self.width).zip(others) {
-                    (self.work)(row, other);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    let others = other.chunks_exact(self.other_width);
+                    for (row, other) in values.chunks_exact_mut(self.width).zip(others) {
+                        (self.work)(row, other);
+                    }
+                },
+            );
         });
         Ok(())
     }
@@ -95,11 +104,14 @@ impl<F: Fn(&[f32], &mut [f32]) + Sync> CustomOp1 for MapRows<F> {
         let block = block_rows(self.width) * self.width;
         let mut made = buffers::take(from.len());
         made.par_chunks_mut(block).zip(from.par_chunks(block)).for_each(|(made, from)| {
-            vectorised(|| {
-                for (from, made) in from.chunks_exact(self.width).zip(made.chunks_exact_mut(self.width)) {
-                    (self.work)(from, made);
-                }
-            });
+            vectorised(
+                #[inline(always)]
+                || {
+                    for (from, made) in from.chunks_exact(self.width).zip(made.chunks_exact_mut(self.width)) {
+                        (self.work)(from, made);
+                    }
+                },
+            );
         });
         Ok((CpuStorage::F32(made), layout.shape().clone()))
     }
@@ -125,8 +137,20 @@ impl<'a> Matrix<'a> {
     }
 
     /// Row number `row`.
-    pub fn row(&self, row: usize) -> &'a [f32] {
+    #[inline(always)]
+    pub fn row(self, row: usize) -> &'a [f32] {
         &self.values[row * self.stride..][..self.width]
+    }
+
+    /// The columns `columns` of the rows `rows`, row by row.
+    #[inline(always)]
+    pub fn part(self, rows: Range<usize>, columns: Range<usize>) -> impl Iterator<Item = &'a [f32]> {
+        let first = if rows.is_empty() { self.values.len() } else { rows.start * self.stride + columns.start };
+        let rows = self.values[first..].chunks(self.stride).take(rows.len());
+        rows.map(
+            #[inline(always)]
+            move |row| &row[..columns.len()],
+        )
     }
 }
 

@@ -46,10 +46,26 @@ impl Activation {
         }
         // One loop per function: the choice is made outside the loop.
         match self {
-            Self::Gelu => each_row(&x, |_, row| row.iter_mut().for_each(|x| *x = gelu(*x)))?,
-            Self::GeluTanh => each_row(&x, |_, row| row.iter_mut().for_each(|x| *x = gelu_tanh(*x)))?,
-            Self::Silu => each_row(&x, |_, row| row.iter_mut().for_each(|x| *x = silu(*x)))?,
-            Self::Relu => each_row(&x, |_, row| row.iter_mut().for_each(|x| *x = x.max(0.0)))?,
+            Self::Gelu => each_row(
+                &x,
+                #[inline(always)]
+                |_, row| row.iter_mut().for_each(|x| *x = gelu(*x)),
+            )?,
+            Self::GeluTanh => each_row(
+                &x,
+                #[inline(always)]
+                |_, row| row.iter_mut().for_each(|x| *x = gelu_tanh(*x)),
+            )?,
+            Self::Silu => each_row(
+                &x,
+                #[inline(always)]
+                |_, row| row.iter_mut().for_each(|x| *x = silu(*x)),
+            )?,
+            Self::Relu => each_row(
+                &x,
+                #[inline(always)]
+                |_, row| row.iter_mut().for_each(|x| *x = x.max(0.0)),
+            )?,
         }
         Ok(x)
     }
@@ -60,11 +76,21 @@ impl Activation {
             return self.composed(&gate)?.mul(up);
         }
         if self == Self::Silu {
-            each_row_with(&gate, up, |gate, up| gate.iter_mut().zip(up).for_each(|(x, up)| *x = silu(*x) * up))?;
+            each_row_with(
+                &gate,
+                up,
+                #[inline(always)]
+                |gate, up| gate.iter_mut().zip(up).for_each(|(x, up)| *x = silu(*x) * up),
+            )?;
             return Ok(gate);
         }
         let gate = self.forward(gate)?;
-        each_row_with(&gate, up, |gate, up| gate.iter_mut().zip(up).for_each(|(x, up)| *x *= up))?;
+        each_row_with(
+            &gate,
+            up,
+            #[inline(always)]
+            |gate, up| gate.iter_mut().zip(up).for_each(|(x, up)| *x *= up),
+        )?;
         Ok(gate)
     }
 

@@ -64,7 +64,12 @@ fn add(x: Tensor, more: Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
         return x + more;
     }
-    each_row_with(&x, &more, |x, more| x.iter_mut().zip(more).for_each(|(x, more)| *x += more))?;
+    each_row_with(
+        &x,
+        &more,
+        #[inline(always)]
+        |x, more| x.iter_mut().zip(more).for_each(|(x, more)| *x += more),
+    )?;
     recycle(more)?;
     Ok(x)
 }

@@ -90,7 +90,11 @@ fn plain(x: &Tensor, weight: &Tensor, bias: Option<&Vector>) -> Result<Tensor> {
     match bias {
         None => Ok(product),
         Some(bias) if product.device().is_cpu() => {
-            each_row(&product, |_, row| row.iter_mut().zip(&bias.host).for_each(|(y, b)| *y += b))?;
+            each_row(
+                &product,
+                #[inline(always)]
+                |_, row| row.iter_mut().zip(&bias.host).for_each(|(y, b)| *y += b),
+            )?;
             Ok(product)
         }
         Some(bias) => product.broadcast_add(&bias.tensor),

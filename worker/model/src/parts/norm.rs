@@ -32,22 +32,30 @@ impl Norm {
             return self.composed(x);
         }
         match self {
-            Self::Layer { weight, bias, eps } => map_rows(x, |from, to| {
-                let len = from.len();
-                let mean = sum(len, |i| from[i]) / len as f32;
-                let variance = sum(len, |i| (from[i] - mean) * (from[i] - mean)) / len as f32;
-                let scale = 1.0 / (variance + eps).sqrt();
-                for (((to, from), weight), bias) in to.iter_mut().zip(from).zip(&weight.host).zip(&bias.host) {
-                    *to = (from - mean) * scale * weight + bias;
-                }
-            }),
-            Self::Rms { weight, eps } => map_rows(x, |from, to| {
-                let len = from.len();
-                let scale = 1.0 / (sum(len, |i| from[i] * from[i]) / len as f32 + eps).sqrt();
-                for ((to, from), weight) in to.iter_mut().zip(from).zip(&weight.host) {
-                    *to = from * scale * weight;
-                }
-            }),
+            Self::Layer { weight, bias, eps } => map_rows(
+                x,
+                #[inline(always)]
+                |from, to| {
+                    let len = from.len();
+                    let mean = sum(len, |i| from[i]) / len as f32;
+                    let variance = sum(len, |i| (from[i] - mean) * (from[i] - mean)) / len as f32;
+                    let scale = 1.0 / (variance + eps).sqrt();
+                    for (((to, from), weight), bias) in to.iter_mut().zip(from).zip(&weight.host).zip(&bias.host) {
+                        *to = (from - mean) * scale * weight + bias;
+                    }
+                },
+            ),
+            Self::Rms { weight, eps } => map_rows(
+                x,
+                #[inline(always)]
+                |from, to| {
+                    let len = from.len();
+                    let scale = 1.0 / (sum(len, |i| from[i] * from[i]) / len as f32 + eps).sqrt();
+                    for ((to, from), weight) in to.iter_mut().zip(from).zip(&weight.host) {
+                        *to = from * scale * weight;
+                    }
+                },
+            ),
         }
     }
 

@@ -102,16 +102,20 @@ impl Rope {
             return self.composed(&x, dim, positions);
         }
         let half = self.dims / 2;
-        each_row(&x, |number, row| {
-            let place = positions[number] as usize * half;
-            let (cos, sin) = (&self.cos[place..place + half], &self.sin[place..place + half]);
-            for head in row.chunks_exact_mut(dim) {
-                let (first, second) = head[..2 * half].split_at_mut(half);
-                for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
-                    (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+        each_row(
+            &x,
+            #[inline(always)]
+            |number, row| {
+                let place = positions[number] as usize * half;
+                let (cos, sin) = (&self.cos[place..place + half], &self.sin[place..place + half]);
+                for head in row.chunks_exact_mut(dim) {
+                    let (first, second) = head[..2 * half].split_at_mut(half);
+                    for (((a, b), cos), sin) in first.iter_mut().zip(second).zip(cos).zip(sin) {
+                        (*a, *b) = (*a * cos - *b * sin, *b * cos + *a * sin);
+                    }
                 }
-            }
-        })?;
+            },
+        )?;
         Ok(x)
     }
 
