@@ -143,10 +143,11 @@ impl Falling {
     fn tie(&mut self) {
         self.ends.resize(self.distinct, 0);
         let (values, ends) = (&mut self.values[..], &mut self.ends[..]);
-        let mut threshold = 0;
+        let (mut threshold, mut last) = (0, values[0]);
         for place in 0..values.len() {
             let value = values[place];
-            threshold += usize::from(value != values[threshold]);
+            threshold += usize::from(value != last);
+            last = value;
             values[threshold] = value;
             ends[threshold] = place as u32 + 1;
         }

@@ -6,15 +6,13 @@ pub struct Labels {
     sentences: usize,
     /// Positives and negatives per concept, repetitions counted.
     totals: Vec<(u32, u32)>,
-    /// Concepts that label many of the sentences, one by one: what four by four leave over.
-    pub(super) single: Vec<Dense<1>>,
-    /// Concepts that label many of the sentences, four by four.
-    pub(super) fours: Vec<Dense<LANES>>,
+    /// Concepts that label many of the sentences, side by side.
+    pub(super) dense: Vec<Dense<LANES>>,
     /// Concepts that label few of the sentences.
     pub(super) sparse: Vec<Sparse>,
 }
 
-/// Concepts that are walked side by side.
+/// Concepts that are walked side by side; a lane that stays empty costs nothing.
 pub(super) const LANES: usize = 4;
 /// A concept that labels at least one of this many sentences is dense: a label that is looked up in vain costs a sixth of one
 /// that is brought into order.
@@ -103,11 +101,8 @@ impl Labels {
             let list = if is_dense { &mut dense } else { &mut sparse };
             list.push(Sparse { concept, labels });
         }
-        // One that is left over is walked by itself; two or three are worth a table with empty lanes.
-        let alone = if dense.len() % LANES == 1 { dense.len() - 1 } else { dense.len() };
-        let single = dense[alone..].chunks(1).map(|few| Dense::new(sentences, few)).collect();
-        let fours = dense[..alone].chunks(LANES).map(|few| Dense::new(sentences, few)).collect();
-        Ok(Self { sentences, totals, single, fours, sparse })
+        let dense = dense.chunks(LANES).map(|few| Dense::new(sentences, few)).collect();
+        Ok(Self { sentences, totals, dense, sparse })
     }
 
     /// How many sentences are labelled.

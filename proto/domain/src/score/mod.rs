@@ -71,7 +71,7 @@ pub struct Scorer<'a> {
     arch: Arch,
     falling: Falling,
     /// Positives at or above each threshold, `[threshold]`.
-    counts: (Vec<[i32; 1]>, Vec<[i32; LANES]>),
+    counts: Vec<[i32; LANES]>,
     sparse: SparseWalk,
     /// `[concept]`
     scores: Vec<Scores>,
@@ -81,13 +81,13 @@ impl<'a> Scorer<'a> {
     /// A scorer for one set of labels.
     pub fn new(labels: &'a Labels) -> Self {
         let sentences = labels.sentences();
-        let fours = if labels.fours.is_empty() { 0 } else { sentences };
+        let dense = if labels.dense.is_empty() { 0 } else { sentences };
         let sparse = SparseWalk::new(if labels.sparse.is_empty() { 0 } else { sentences });
         Self {
             labels,
             arch: Arch::new(),
             falling: Falling::new(sentences),
-            counts: (vec![[0; 1]; sentences], vec![[0; LANES]; fours]),
+            counts: vec![[0; LANES]; dense],
             sparse,
             scores: vec![Scores::default(); labels.concepts()],
         }
@@ -113,11 +113,8 @@ impl<'a> Scorer<'a> {
             return Err(NotFinite { sentence });
         }
         let (falling, scores) = (&self.falling, &mut self.scores[..]);
-        for dense in &labels.single {
-            self.arch.dispatch(ScoreDense { labels, falling, dense, counts: &mut self.counts.0, scores });
-        }
-        for dense in &labels.fours {
-            self.arch.dispatch(ScoreDense { labels, falling, dense, counts: &mut self.counts.1, scores });
+        for dense in &labels.dense {
+            self.arch.dispatch(ScoreDense { labels, falling, dense, counts: &mut self.counts, scores });
         }
         if !self.labels.sparse.is_empty() {
             self.sparse.note_thresholds(&self.falling);
