@@ -39,6 +39,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures::FutureExt as _;
 use lode_domain::{
     cluster::ClusterStatus,
     event::{JobEvent, JobState},
@@ -50,7 +51,7 @@ use lode_proto::{
     wire::{lode_server::LodeServer, registry_server::RegistryServer},
 };
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{conditions::Resolver, http::Phase, job::Jobs, journal::Journal, registry::Registry, spool::Spool};
 pub use self::{
@@ -67,7 +68,7 @@ const MESSAGE_BYTES: usize = 64 << 20;
 /// Bytes of a worker's registration at most: the layers of a large model are a few thousand bytes.
 const REGISTER_BYTES: usize = 1 << 20;
 
-/// How long streams may go on after a shutdown was asked for.
+/// How long streams and jobs may go on after a shutdown was asked for.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Everything the coordinator's parts share.
@@ -82,6 +83,8 @@ pub struct Coordinator {
     resume: bool,
     /// Interrupts jobs; they go on when the coordinator starts again.
     suspend: CancellationToken,
+    /// The tasks of jobs: the index is flushed when they have stopped.
+    job_tasks: TaskTracker,
     /// A [`Phase`].
     phase: AtomicU8,
     security: ArcSwap<Security>,
@@ -135,6 +138,7 @@ impl Coordinator {
             timing: config.timing,
             resume: config.resume,
             suspend: CancellationToken::new(),
+            job_tasks: TaskTracker::new(),
             phase: AtomicU8::new(Phase::Starting as u8),
             security: ArcSwap::from_pointee(config.security.clone()),
             door: Door::new(config.limits.lines, Some(config.limits.calls)),
@@ -217,19 +221,26 @@ pub async fn run(
     let resumed = tokio::spawn(coordinator.clone().resume());
     let reaper = tokio::spawn(registry::reap(coordinator.registry.clone(), shutdown.clone()));
     coordinator.enter(Phase::Serving);
-    let stopped = async {
+    let overdue = async {
         shutdown.cancelled().await;
         coordinator.enter(Phase::Draining);
         coordinator.suspend.cancel();
+        coordinator.job_tasks.close();
         tokio::time::sleep(DRAIN).await;
-    };
+    }
+    .shared();
     tokio::select! {
         served = serve => served?,
-        () = stopped => tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs()),
+        () = overdue.clone() => tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs()),
     }
     reaper.abort();
     resumed.abort();
-    coordinator.suspend.cancel();
+    // Without streams there may still be jobs that end what they are at; what they commit is to be flushed too.
+    tokio::select! {
+        biased;
+        () = coordinator.job_tasks.wait() => {}
+        () = overdue => tracing::warn!("jobs were still at work {} s after shutdown", DRAIN.as_secs()),
+    }
     coordinator.index.flush()?;
     Ok(())
 }

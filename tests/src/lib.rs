@@ -17,5 +17,5 @@ pub use self::{
     mined::{Expected, status_of, wait_until},
     process::{Output, Program, binary},
     proxy::Proxy,
-    raw::{Ended, Raw, message},
+    raw::{Ended, Held, Raw, message},
 };

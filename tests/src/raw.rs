@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
-use h2::client::SendRequest;
-use http::{HeaderMap, Request};
+use h2::{RecvStream, client::SendRequest};
+use http::{HeaderMap, Request, Response};
 
 /// A connection to a gRPC server.
 #[derive(Clone)]
@@ -21,6 +21,12 @@ pub struct Ended {
     pub message: String,
     /// All that stood in headers or trailers.
     pub headers: HeaderMap,
+}
+
+/// A call that runs; dropped, it is cancelled.
+#[derive(Debug)]
+pub struct Held {
+    _body: RecvStream,
 }
 
 /// How long a server may take to answer.
@@ -51,20 +57,26 @@ impl Raw {
         }
     }
 
+    /// Calls `path` with a body of `bytes`, and returns once the server has let the call in; it runs until the result is
+    /// dropped.
+    ///
+    /// # Errors
+    /// How it ended instead, if it was refused.
+    ///
+    /// # Panics
+    /// If there is no answer in time.
+    pub async fn hold(&self, path: &str, bytes: Vec<u8>) -> Result<Held, Ended> {
+        let begun = tokio::time::timeout(PATIENCE, self.begin(path, &[], bytes)).await;
+        let broken = |error: h2::Error| Ended { status: None, message: error.to_string(), headers: HeaderMap::new() };
+        let (head, body) = begun.unwrap_or_else(|_| panic!("{path} was not answered")).map_err(broken)?.into_parts();
+        if head.headers.contains_key("grpc-status") {
+            return Err(Ended::of(head.headers));
+        }
+        Ok(Held { _body: body })
+    }
+
     async fn try_call(&self, path: &str, headers: &[(&str, &str)], bytes: Vec<u8>) -> Result<Ended, h2::Error> {
-        let mut requests = self.requests.clone().ready().await?;
-        let mut request = Request::post(format!("http://lode{path}"))
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (response, mut body) = requests.send_request(request.body(()).expect("a request"), bytes.is_empty())?;
-        if !bytes.is_empty() {
-            // A server that refuses early does not read it.
-            let _ = body.send_data(bytes.into(), true);
-        }
-        let (head, mut body) = response.await?.into_parts();
+        let (head, mut body) = self.begin(path, headers, bytes).await?.into_parts();
         if head.headers.contains_key("grpc-status") {
             return Ok(Ended::of(head.headers));
         }
@@ -74,6 +86,28 @@ impl Raw {
         }
         let trailers = body.trailers().await?.unwrap_or(head.headers);
         Ok(Ended::of(trailers))
+    }
+
+    /// Sends the request and waits for the head of the answer.
+    async fn begin(
+        &self,
+        path: &str,
+        headers: &[(&str, &str)],
+        bytes: Vec<u8>,
+    ) -> Result<Response<RecvStream>, h2::Error> {
+        let mut requests = self.requests.clone().ready().await?;
+        let mut request = Request::post(format!("http://lode{path}"))
+            .header("content-type", "application/grpc")
+            .header("te", "trailers");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (response, mut sent) = requests.send_request(request.body(()).expect("a request"), bytes.is_empty())?;
+        if !bytes.is_empty() {
+            // A server that refuses early does not read it.
+            let _ = sent.send_data(bytes.into(), true);
+        }
+        response.await
     }
 }
 

@@ -386,21 +386,24 @@ fn streams_that_do_not_end() {
     let (_folder, cluster) = guarded("--max-calls 10");
     attack(async {
         let raw = Raw::connect(cluster.address()).await;
-        let watch = |raw: Raw| async move { raw.call(HEALTH, &[], message(&[])).await };
+        let watch = async || raw.hold(HEALTH, message(&[])).await;
         // Ten may run, without a token; they never end by themselves.
-        let watching: Vec<_> = (0..10).map(|_| tokio::spawn(watch(raw.clone()))).collect();
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let ended = watch(raw.clone()).await;
+        let mut watching = Vec::new();
+        for _ in 0..10 {
+            watching.push(watch().await.unwrap());
+        }
+        let ended = watch().await.unwrap_err();
         assert_eq!(ended.status, Some(RESOURCE_EXHAUSTED), "{ended:?}");
         assert!(ended.message.contains("at once"), "{ended:?}");
-        assert!(watching.iter().all(|watching| !watching.is_finished()));
         served(&cluster);
-        // What is dropped makes room.
-        watching.iter().for_each(tokio::task::JoinHandle::abort);
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let after = tokio::spawn(watch(raw));
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        assert!(!after.is_finished());
+        // What is dropped makes room, as soon as the server has heard of it.
+        drop(watching);
+        let start = Instant::now();
+        while let Err(ended) = watch().await {
+            assert_eq!(ended.status, Some(RESOURCE_EXHAUSTED), "{ended:?}");
+            assert!(start.elapsed() < PROMPT, "no room was made");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     });
     served(&cluster);
 }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lode_client::{Client, Credentials};
 use lode_tests::{Cluster, Expected, Program, demo_concepts, demo_model, status_of, wait_until};
 use serde_json::Value;
 
@@ -111,20 +112,30 @@ fn generation_goes_round_a_dead_worker() {
     assert!(said.contains("no worker has model `m`"), "{said}");
 }
 
-/// A cancelled job's workers are free within a second.
+/// A cancelled job's workers are free within a second: the coordinator says so, and the workers have stopped.
 #[test]
 fn cancel_frees_workers_within_a_second() {
     let cluster = Cluster::start(2, &demo_model());
-    let id = submit(&cluster);
-    wait_until("the job runs", || job(&cluster)["tokens_done"].as_u64() > Some(0));
-    let start = Instant::now();
-    cluster.lode(&["cancel", &id]).ok();
-    wait_until("no worker mines", || {
-        let status: Value = serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap();
-        status["workers"].as_array().unwrap().iter().all(|worker| worker["mining"] == "")
-    });
-    // Asking twice takes most of this on a busy machine; the limit is of the same order as the claim.
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    let given_up =
+        || -> usize { cluster.workers.iter().map(|worker| worker.log().matches("shard given up").count()).sum() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Over a connection that is open: starting a process for every question would take most of the second.
+    let client = runtime.block_on(Client::connect(&cluster.url(), &Credentials::default())).unwrap();
+    let mining = || {
+        let status = runtime.block_on(client.status()).unwrap();
+        status.workers.iter().filter(|worker| worker.mining.is_some()).count()
+    };
+    let mut took = Vec::new();
+    for round in 1..=3 {
+        let id = submit(&cluster);
+        wait_until("both workers mine", || mining() == 2);
+        let start = Instant::now();
+        runtime.block_on(client.cancel(id.parse().unwrap())).unwrap();
+        wait_until("no worker mines", || mining() == 0 && given_up() == 2 * round);
+        took.push(start.elapsed());
+    }
+    // What else the machine does may hold up any of them.
+    assert!(took.iter().min() < Some(&Duration::from_secs(1)), "{took:?}");
 }
 
 /// What a job would cost, and that the job then costs it.
@@ -213,7 +224,10 @@ fn jobs_share_the_workers() {
     let long = submit(&cluster);
     let short = expected.submit(&cluster, &[]);
     expected.check(&cluster, &short);
-    assert_eq!(status_of(&cluster, &long)["state"], "running", "the short job did not wait for the long one");
     cluster.lode(&["watch", &long]).ok();
     assert_eq!(status_of(&cluster, &long)["state"], "done");
+    let log = cluster.coordinator.as_ref().unwrap().log();
+    let ended: Vec<&str> = log.lines().filter(|line| line.contains("job ended")).collect();
+    let place = |job: &str| ended.iter().position(|line| line.contains(&format!("job={job}}}")));
+    assert_eq!((place(&short), place(&long)), (Some(0), Some(1)), "the short job did not wait for the long one: {log}");
 }

@@ -90,16 +90,17 @@ fn metrics_move_with_the_work() {
 
     assert!(worker_front.metric("lode_worker_tokens_total") >= front.metric("lode_tokens_mined_total"));
     assert!(worker_front.metric("lode_worker_batch_seconds_count") > 0.0);
-    assert!(worker_front.metric("lode_worker_shards_total") >= 1.0);
+    // It is counted when the last summary is sent; whoever receives that may be done before.
+    wait_until("the worker has counted its shard", || worker_front.metric("lode_worker_shards_total") >= 1.0);
     assert_eq!(worker_front.metric("lode_worker_spilled_bytes_total"), 0.0);
     assert_eq!(worker_front.metric("lode_worker_tokens_generated_total"), generated);
     wait_until("no sample is being generated", || worker_front.metric("lode_worker_sequences_active") == 0.0);
 
     // A job while it runs, and a shard that is tried again: its only worker dies.
+    let mined = front.metric("lode_tokens_mined_total");
     cluster.lode(&["mine", "--model", "m", "--detach", &demo_concepts().display().to_string()]).ok();
-    wait_until("the job runs", || {
-        front.metric("lode_jobs_running") == 1.0 && worker_front.metric("lode_worker_tokens_total") > generated
-    });
+    wait_until("a shard of the job runs", || front.metric("lode_tokens_mined_total") > mined);
+    assert_eq!(front.metric("lode_jobs_running"), 1.0);
     worker.kill();
     wait_until("the shard is tried again", || front.metric("lode_shard_retries_total") >= 1.0);
     assert_eq!(front.metric("lode_shards_total{outcome=\"retried\"}"), front.metric("lode_shard_retries_total"));
@@ -184,10 +185,12 @@ fn json_logs_carry_job_and_shard() {
     let mut worker = worker(&cluster, &["--log-format", "json"]);
     worker.wait_for("\"registered\"");
     cluster.lode(&["mine", "--model", "m", &concept("gender/woman.json")]).ok();
-    // Both lines are written before the client hears of the job's end.
+    // Written before the client hears of the job's end.
     let said = json(cluster.coordinator.as_ref().unwrap());
     let ended = line(&said, "job ended");
     assert_eq!((&ended["span"]["name"], &ended["span"]["job"]), (&"job".into(), &"job-1".into()));
+    // The worker's, when it has sent everything: that may be a moment later.
+    worker.wait_for("shard mined");
     let said = json(&worker);
     let mined = line(&said, "shard mined");
     assert_eq!(mined["span"]["job"], "job-1");

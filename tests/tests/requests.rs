@@ -47,12 +47,14 @@ fn request(log: &str, message: &str) -> String {
 
 #[test]
 fn a_job_is_one_request_from_its_submission_to_the_workers() {
-    let cluster = cluster("--log-format json");
+    let mut cluster = cluster("--log-format json");
     mine(&cluster);
     let coordinator = cluster.coordinator.as_ref().unwrap().log();
     let submitted = request(&coordinator, "job submitted");
     assert_eq!(submitted.len(), 16, "{submitted}");
     assert_eq!(request(&coordinator, "job ended"), submitted);
+    // The worker says so when it has sent everything: that may be a moment after the job's end.
+    cluster.workers[0].wait_for("shard mined");
     assert_eq!(request(&cluster.workers[0].log(), "shard mined"), submitted);
 }
 

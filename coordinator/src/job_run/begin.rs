@@ -69,7 +69,9 @@ impl JobRun {
             let has_split = state.split.is_some();
             let planned =
                 outline(registry, &self.coordinator.data_dir, &self.handle.spec, self.model, &rest, has_split);
-            let Some(outline) = self.stop.run_until_cancelled(planned).await else { return Ok(None) };
+            // Workers that are slow to answer must not hold up a coordinator that is asked to stop.
+            let planned = self.coordinator.suspend.run_until_cancelled(planned);
+            let Some(Some(outline)) = self.stop.run_until_cancelled(planned).await else { return Ok(None) };
             let outline = outline?;
             self.handle.tell(JobEvent::Planned(outline.planned(&rest)));
             self.put_on_board(&mut state, &rest, &outline)?;

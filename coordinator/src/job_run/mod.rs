@@ -45,8 +45,9 @@ const SLACK: Duration = Duration::from_secs(2);
 
 /// Mines a job on a task of its own; even if that should panic, the job ends.
 pub(crate) fn launch(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, model: ModelHash) {
-    let mining = tokio::spawn(carried(run(coordinator.clone(), handle.clone(), model)));
-    tokio::spawn(async move {
+    let tasks = coordinator.job_tasks.clone();
+    let mining = tasks.spawn(carried(run(coordinator.clone(), handle.clone(), model)));
+    tasks.spawn(async move {
         if let Err(error) = mining.await
             && error.is_panic()
         {
