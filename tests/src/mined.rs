@@ -85,6 +85,15 @@ impl Expected {
         summary
     }
 
+    /// The concepts as the cluster exports them, in the order of their ids.
+    ///
+    /// # Panics
+    /// If one is not indexed.
+    #[track_caller]
+    pub fn exports_of(&self, cluster: &Cluster) -> Vec<String> {
+        self.exports.iter().map(|(id, _)| cluster.export(id)).collect()
+    }
+
     /// The exports must be those of the undisturbed run.
     ///
     /// # Panics

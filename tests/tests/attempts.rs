@@ -1,0 +1,117 @@
+//! Who may do a shard, and whose result counts: two workers at once, one that has failed at it, one that computes otherwise.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
+use std::process::Command;
+
+use lode_tests::{Cluster, Expected, Flags, binary, demo_model, status_of, wait_until};
+
+/// A dead worker is noticed within a second or so.
+fn flags() -> Flags {
+    let coordinator = ["--lease", "1"].map(str::to_owned).to_vec();
+    Flags { coordinator, ..Flags::default() }
+}
+
+fn log(cluster: &Cluster) -> String {
+    cluster.coordinator.as_ref().unwrap().log()
+}
+
+/// Ranges of the first job that are on the coordinator's disk.
+fn ranges_there(cluster: &Cluster) -> usize {
+    let Ok(entries) = std::fs::read_dir(cluster.data_dir().join("partial/1")) else { return 0 };
+    entries.flatten().filter(|entry| entry.path().extension().is_some_and(|is| is == "responses")).count()
+}
+
+/// Two workers have done all of a shard but its last word, and say that in the same moment: the concept counts once.
+#[test]
+fn two_attempts_end_in_the_same_moment() {
+    let expected = Expected::of(1, 40);
+    for (split, moment) in [("never", "worker-last-block"), ("always", "worker-mid-stream")] {
+        let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
+        cluster.start_worker_pausing(&demo_model(), moment, &[]);
+        let job = expected.submit(&cluster, &["--split", split]);
+        cluster.workers[0].wait_for("paused for a test");
+        if split == "always" {
+            // The other range needs somebody who does not stop at it.
+            cluster.start_worker(&demo_model());
+            wait_until("the other range is there", || ranges_there(&cluster) == 1);
+            cluster.workers[1].kill();
+        }
+        cluster.start_worker_pausing(&demo_model(), moment, &[]);
+        cluster.workers.last_mut().unwrap().wait_for("paused for a test");
+        assert!(log(&cluster).contains("a slow shard runs a second time"), "{}", log(&cluster));
+        cluster.let_go();
+        expected.check(&cluster, &job);
+        // And nobody is stuck.
+        expected.check(&cluster, &expected.submit(&cluster, &["--split", split]));
+    }
+}
+
+/// A job whose shard has failed on the only free worker waits for another one; meanwhile, that worker does other jobs.
+#[test]
+fn a_shard_avoids_the_only_free_worker() {
+    let expected = Expected::of(9, 60);
+    let files = expected.files();
+    let small = |cluster: &Cluster, file: &str| {
+        let ask =
+            ["--format", "json", "mine", "--model", "m", "--detach", "--split", "never", "--limit-per-class", "20"];
+        let said: serde_json::Value = serde_json::from_str(&cluster.lode(&[&ask[..], &[file]].concat()).ok()).unwrap();
+        said["job"].as_str().unwrap().to_owned()
+    };
+    let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
+    cluster.start_worker_pausing(&demo_model(), "worker-first-block", &[]);
+    let first = small(&cluster, &files[0]);
+    cluster.workers[0].wait_for("paused for a test");
+    // One concept's responses fit into its memory, several concepts' need a disk that it does not have.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""]).arg(binary("lode-worker"));
+    limited.args(cluster.worker_args(&demo_model())).args(["--memory-budget", "4MB", "--response-cache", "0B"]);
+    cluster.start_worker_as(limited);
+
+    let avoiding = expected.submit(&cluster, &["--split", "never"]);
+    cluster.coordinator.as_mut().unwrap().wait_for("shard broke off");
+    let other = small(&cluster, &files[1]);
+    cluster.lode(&["watch", &other]).ok();
+    assert_eq!(status_of(&cluster, &avoiding)["state"], "running");
+    assert_eq!(status_of(&cluster, &first)["state"], "running");
+    cluster.let_go();
+    cluster.lode(&["watch", &first]).ok();
+    expected.check(&cluster, &avoiding);
+}
+
+/// Amid a split its workers go, and one comes that computes in another float type. The split is not finished with responses
+/// of another kind; a coordinator that starts again begins it anew.
+#[test]
+fn another_dtype_amid_a_split() {
+    let expected = Expected::of(3, 40);
+    let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
+    cluster.start_worker_pausing(&demo_model(), "worker-mid-stream", &[]);
+    cluster.start_worker(&demo_model());
+    let split = expected.submit(&cluster, &["--split", "always"]);
+    cluster.workers[0].wait_for("paused for a test");
+    wait_until("another range is there", || ranges_there(&cluster) > 0);
+    cluster.workers.clear();
+    wait_until("they are gone", || !cluster.lode(&["--format", "json", "status"]).ok().contains("\"device\""));
+    let mut half = Command::new(binary("lode-worker"));
+    half.args(cluster.worker_args(&demo_model())).args(["--dtype", "f16"]);
+    cluster.start_worker_as(half);
+
+    // It works, but not for the split.
+    let whole = expected.submit(&cluster, &["--split", "never"]);
+    cluster.lode(&["watch", &whole]).ok();
+    assert_eq!(status_of(&cluster, &split)["state"], "running");
+    assert!(ranges_there(&cluster) > 0);
+    let in_half = expected.exports_of(&cluster);
+
+    cluster.start_coordinator_again(None);
+    cluster.lode(&["watch", &split]).ok();
+    assert!(!log(&cluster).contains("a split goes on"), "{}", log(&cluster));
+    assert!(expected.exports_of(&cluster) == in_half, "responses of two float types were mixed");
+    cluster.workers.clear();
+    // In f32 it is something else: the test would have seen a mixture.
+    cluster.kill_coordinator();
+    cluster.start_coordinator();
+    cluster.start_worker(&demo_model());
+    expected.check(&cluster, &expected.submit(&cluster, &["--split", "always"]));
+    assert!(expected.exports_of(&cluster) != in_half);
+}
