@@ -112,14 +112,16 @@ fn a_damaged_model_is_named() {
 fn what_no_entry_names_is_removed_at_open() {
     let dir = tempfile::tempdir().unwrap();
     let index = mined(dir.path());
-    let mut staging = index.stage(&concept()).unwrap();
-    let columns = std::array::from_fn(|_| vec![1.0; 1_024]);
-    staging.write(&ExpertiseBlock::from_columns(0, columns).unwrap()).unwrap();
-    // As if the process had ended here: nothing is dropped, but the lock is given back.
     let tree = index.store.blocks.tree.clone();
-    assert_eq!(tree.len(), 10 + 5);
-    let (live, staged) = (index.store.entry(&concept()).unwrap().unwrap().slot, index.store.new_slot());
-    assert_eq!(staged, live + 2);
+    let mut staging = index.stage(&concept()).unwrap();
+    let columns = std::array::from_fn(|_| vec![1.0; UNITS as usize]);
+    staging.write(&ExpertiseBlock::from_columns(0, columns).unwrap()).unwrap();
+    assert_eq!(tree.len(), 10, "what is staged is not in the database");
+    // As if the process had ended amid the commit.
+    let (live, slot) = (index.store.entry(&concept()).unwrap().unwrap().slot, index.store.new_slot());
+    assert_eq!(slot, live + 1);
+    staging.put_blocks(slot).unwrap();
+    assert_eq!(tree.len(), 10 + 10);
     index.store.collect_garbage().unwrap();
     assert_eq!(tree.len(), 10);
     assert_eq!(index.store.entry(&concept()).unwrap().map(|entry: Entry| entry.slot), Some(live));
@@ -163,7 +165,7 @@ fn a_full_disk_is_refused_before_anything_is_written() {
     let units = u32::try_from((free / 250).min(u64::from(u32::MAX))).unwrap();
     let mut claims = Vec::new();
     let error = loop {
-        match index.store.claim(&concept().concept, units) {
+        match index.store.claim_commit(&concept().concept, units) {
             Ok(claim) => claims.push(claim),
             Err(error) => break error,
         }

@@ -9,9 +9,15 @@
 //! | `concepts` | model hash, group, name, recipe | slot and [`ConceptHeader`] |
 //! | `blocks` | slot, ap or rest, block, column | 1,024 values of one column, `[unit]` |
 //!
-//! Every value is sealed with a format byte and a checksum that covers its key. A [`Staging`] writes under a slot of its own;
-//! the commit puts the blocks on disk, then the one entry that names the slot. What no entry names is removed, at the latest
-//! when the index is opened.
+//! Every value is sealed with a format byte and a checksum that covers its key. A [`Staging`] writes to an unnamed file beside the
+//! database; the commit puts the blocks into the database under a slot of their own, and on disk, then the one entry that names
+//! the slot. What no entry names is removed, at the latest when the index is opened.
+//!
+//! # Why a concept is staged outside of the database
+//!
+//! A shard's worker sends unit block by unit block, all concepts of the shard at once, and many workers send at once: everything
+//! that a job will ever commit may be staged before its first commit. sled keeps what it is given in memory until it has
+//! written it. So what is staged costs disk alone, once its size, and only a few concepts at a time are on their way through the database.
 //!
 //! # What sled 0.34 needs
 //!
@@ -86,14 +92,15 @@
 //!
 //! Beyond the 512 best units that a copy keeps, `nearest` reads the AP of every concept: the last but one line.
 
-mod assembly;
 mod codec;
+mod coverage;
 #[cfg(test)]
 mod damage;
 mod derived;
 mod error;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod gate;
 mod index;
 mod key;
 mod ledger;
@@ -102,6 +109,7 @@ mod nearest;
 mod open;
 mod query;
 mod read;
+mod scratch;
 mod shelf;
 mod similar;
 mod staging;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{IndexError, codec::FORMAT, derived, error::means_full, ledger, shelf::failed};
+use crate::{IndexError, codec::FORMAT, derived, error::means_full, ledger, scratch, shelf::failed};
 
 /// Key and beginning of the marker that makes a database ours; the format's byte follows.
 pub(crate) const MARKER: &[u8] = b"lode-index";
@@ -67,8 +67,9 @@ fn check_folder(path: &Path) -> Result<(), IndexError> {
         let entry = entry.map_err(|error| refused(path, "reading the folder", error))?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        let known = matches!(&*name, "db" | "conf" | "blobs" | "lost+found" | ledger::NAME | derived::FOLDER)
-            || name.starts_with("snap.");
+        let known =
+            matches!(&*name, "db" | "conf" | "blobs" | "lost+found" | ledger::NAME | derived::FOLDER | scratch::NAME)
+                || name.starts_with("snap.");
         if !known {
             return Err(IndexError::Foreign { path: path.to_owned(), why: format!("it holds `{name}`") });
         }

@@ -9,88 +9,100 @@ use lode_domain::{
 
 use crate::{
     IndexError,
-    assembly::{Assembly, Refusal},
     codec::{Damage, floats_to_bytes, unseal},
+    coverage::{Coverage, Refusal},
     key::{self, BlockKey},
-    store::{BLOCK_UNITS, Entry, Store, parse},
+    scratch::Piece,
+    store::{BLOCK_UNITS, Entry, Store, VALUE_BYTES, parse},
 };
+
+/// Blocks of each column that are moved into the database at a time: 1.25 MiB.
+const MOVED_BLOCKS: u32 = 64;
 
 /// One concept's expertise while it comes in; nobody sees it before [`Self::commit`].
 ///
-/// Ranges may come in any order and need not be aligned to anything; each unit comes exactly once. What is whole goes to disk at
-/// once; held in memory is what stands in blocks that are not whole, at most two blocks (40 KiB) for every gap between the
-/// ranges so far, and never more than the concept itself, 20 bytes a unit.
+/// Ranges may come in any order and need not be aligned to anything; each unit comes exactly once. What comes goes to a file beside
+/// the database at once, and into the database with the commit, which a few stagings do at a time while the others wait: a
+/// staging costs a bit a unit of memory, however many there are.
 ///
-/// Dropped without a commit, it removes what it wrote; where it cannot, the next [`Index::open`](crate::Index::open) does.
+/// Dropped without a commit, it leaves nothing; what a commit that failed leaves is removed by the next
+/// [`Index::open`](crate::Index::open) at the latest.
 pub struct Staging {
     store: Arc<Store>,
     key: ConceptKey,
     units: u32,
-    slot: u64,
+    /// `[column][unit]`.
+    piece: Piece,
+    /// Bytes of disk that are still to be written.
     claim: u64,
-    assembly: Assembly,
-    state: State,
-}
-
-/// What dropping has to clean up.
-#[derive(Clone, Copy, PartialEq)]
-enum State {
-    Open,
-    Broken,
-    /// The entry may be in the index: the blocks are its own.
-    Committed,
+    coverage: Coverage,
+    is_broken: bool,
 }
 
 impl Staging {
     pub(crate) fn new(store: Arc<Store>, key: ConceptKey, units: u32) -> Result<Self, IndexError> {
-        let claim = store.claim(&key.concept, units)?;
-        let slot = store.new_slot();
-        Ok(Self { assembly: Assembly::new(units, BLOCK_UNITS), state: State::Open, store, key, units, slot, claim })
+        let size = u64::from(units) * VALUE_BYTES;
+        let claim = store.claim_staging(&key.concept, units)?;
+        let piece = store.scratch.piece(size);
+        Ok(Self { store, key, units, piece, claim, coverage: Coverage::new(units), is_broken: false })
     }
 
     /// Takes the expertise of a range of units.
     ///
     /// # Errors
     /// If the range goes beyond the model's units, holds a unit that came before or a value that is not finite: then
-    /// nothing of it was taken. If the store fails: then the staging is of no more use.
+    /// nothing of it was taken. If the disk fails: then the staging is of no more use.
     pub fn write(&mut self, block: &ExpertiseBlock) -> Result<(), IndexError> {
-        self.check_open()?;
-        let whole = self.assembly.take(block).map_err(|refusal| self.refused(refusal))?;
-        for (number, columns) in whole {
-            for column in Column::ALL {
-                let key = BlockKey { slot: self.slot, column, block: number }.bytes();
-                let payload = floats_to_bytes(&columns[column as usize]);
-                if let Err(error) = self.store.blocks.put(&self.store.path, &key, &payload) {
-                    self.state = State::Broken;
-                    return Err(error);
-                }
+        self.check_usable()?;
+        self.coverage.take(block).map_err(|refusal| self.refused(refusal))?;
+        for column in Column::ALL {
+            let written = self.piece.write(self.place(column, block.start), &floats_to_bytes(block.column(column)));
+            if let Err(error) = written {
+                self.is_broken = true;
+                return Err(error);
             }
         }
+        let written = (block.len() as u64 * VALUE_BYTES).min(self.claim);
+        self.store.release(written);
+        self.claim -= written;
         Ok(())
     }
 
     /// Makes the concept visible, in the place of what was indexed under its key. It is on disk when this returns.
     ///
     /// # Errors
-    /// If units are missing, or the store fails. A commit that failed while it flushed may still have happened; the concept is
-    /// whole then.
-    pub fn commit(mut self, header: &ConceptHeader) -> Result<(), IndexError> {
-        self.check_open()?;
-        if let Some((missing, first)) = self.assembly.missing() {
+    /// If units are missing, the disk has no room for the concept in the database, or the store fails. A commit that failed while
+    /// it flushed may still have happened; the concept is whole then.
+    pub fn commit(self, header: &ConceptHeader) -> Result<(), IndexError> {
+        self.check_usable()?;
+        if let Some((missing, first)) = self.coverage.missing() {
             let (concept, units) = (self.key.concept.clone(), self.units);
             return Err(IndexError::Incomplete { concept, missing, units, first });
         }
+        let _inside = self.store.movers.enter();
+        let claim = self.store.claim_commit(&self.key.concept, self.units)?;
+        let committed = self.move_into_database(header);
+        self.store.release(claim);
+        committed
+    }
+
+    fn move_into_database(&self, header: &ConceptHeader) -> Result<(), IndexError> {
+        let slot = self.store.new_slot();
         let entry = Entry {
-            slot: self.slot,
+            slot,
             stamp: rand::random::<u64>().max(1),
             header: ConceptHeader { units: self.units, ..header.clone() },
         };
         let key = key::concept(&self.key);
         let payload = serde_json::to_vec(&entry)
             .map_err(|error| self.store.concepts.damaged(&key, &Damage::Content(error.to_string())))?;
-
-        self.store.flush()?;
-        self.state = State::Committed;
+        if let Err(error) = self.put_blocks(slot).and_then(|()| self.store.flush()) {
+            if let Err(error) = self.store.remove_blocks(slot, self.units) {
+                tracing::warn!(concept = %self.key, %error, "blocks of a commit that failed stay until the index is opened again");
+            }
+            return Err(error);
+        }
+        // From here on the entry may be in the index: the blocks are its own.
         let replaced = self.store.concepts.put(&self.store.path, &key, &payload);
         self.store.listings.changed();
         let replaced = replaced?;
@@ -108,11 +120,33 @@ impl Staging {
         Ok(())
     }
 
-    fn check_open(&self) -> Result<(), IndexError> {
-        if self.state == State::Open {
-            return Ok(());
+    /// Copies all that was staged into the database, under `slot`.
+    pub(crate) fn put_blocks(&self, slot: u64) -> Result<(), IndexError> {
+        let stride = BLOCK_UNITS * MOVED_BLOCKS;
+        for start in (0..self.units).step_by(stride as usize) {
+            let units = stride.min(self.units - start) as usize;
+            let read = |column: Column| self.piece.read(self.place(column, start), 4 * units);
+            let columns = Column::ALL.map(read);
+            for (column, bytes) in Column::ALL.into_iter().zip(columns) {
+                for (block, payload) in (start / BLOCK_UNITS..).zip(bytes?.chunks(4 * BLOCK_UNITS as usize)) {
+                    let key = BlockKey { slot, column, block }.bytes();
+                    self.store.blocks.put(&self.store.path, &key, payload)?;
+                }
+            }
         }
-        Err(IndexError::Broken { concept: self.key.concept.clone() })
+        Ok(())
+    }
+
+    /// Where a unit's value in a column stands in the piece.
+    fn place(&self, column: Column, unit: u32) -> u64 {
+        4 * (column as u64 * u64::from(self.units) + u64::from(unit))
+    }
+
+    fn check_usable(&self) -> Result<(), IndexError> {
+        if self.is_broken {
+            return Err(IndexError::Broken { concept: self.key.concept.clone() });
+        }
+        Ok(())
     }
 
     fn refused(&self, refusal: Refusal) -> IndexError {
@@ -127,11 +161,6 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if self.state != State::Committed
-            && let Err(error) = self.store.remove_blocks(self.slot, self.units)
-        {
-            tracing::warn!(concept = %self.key, %error, "an abandoned staging is still on disk until the index is opened again");
-        }
         self.store.release(self.claim);
     }
 }

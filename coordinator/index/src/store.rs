@@ -5,7 +5,10 @@ use std::{
     fs::File,
     ops::Bound,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lode_domain::{
@@ -20,18 +23,27 @@ use crate::{
     IndexError,
     codec::{Damage, unseal},
     derived::Derived,
+    gate::Gate,
     key::{self, BlockKey},
     ledger::Ledger,
     listing::Listings,
     open::{self, refused},
+    scratch::Scratch,
     shelf::{Shelf, failed},
 };
 
 /// Units in a block: 4 KiB a column. The crate's documentation says why.
 pub(crate) const BLOCK_UNITS: u32 = 1024;
 
-/// What a concept may take on disk for every byte of its values: sled appends, and collects later.
+/// Bytes of one unit's expertise in one concept.
+pub(crate) const VALUE_BYTES: u64 = 20;
+
+/// What a concept may take in the database for every byte of its values: sled appends, and collects later.
 const SPACE_FACTOR: u64 = 5;
+
+/// How many stagings move their concept into the database at a time. sled keeps in memory what it has not written, and
+/// two keep two cores and a disk busy.
+const MOVERS: usize = 2;
 
 /// Bytes left free for the rest of the machine, and for sled's own tables.
 const SPACE_MARGIN: u64 = 64 << 20;
@@ -67,13 +79,17 @@ pub(crate) struct Store {
     /// Copies that answer questions faster.
     pub derived: Derived,
     pub listings: Listings,
+    /// What is staged.
+    pub scratch: Arc<Scratch>,
+    /// Those who move what is staged into the database.
+    pub movers: Gate,
     database: sled::Db,
     /// sled's log by a handle of our own: sled hands its writes to the disk but never asks for the file's metadata, so a
     /// log that grew would be lost with the power.
     log: File,
     ledger: Ledger,
     next_slot: AtomicU64,
-    /// Bytes that stagings under way have a claim to.
+    /// Bytes that stagings and commits under way are still to write.
     claimed: AtomicU64,
 }
 
@@ -94,6 +110,8 @@ impl Store {
             ledger: Ledger::open(path, changes(path, &database)?)?,
             derived: Derived::open(path)?,
             listings: Listings::default(),
+            scratch: Scratch::open(path)?,
+            movers: Gate::new(MOVERS),
             database,
             next_slot: AtomicU64::new(0),
             claimed: AtomicU64::new(0),
@@ -158,13 +176,26 @@ impl Store {
         Ok(())
     }
 
-    /// Sets disk space aside for a concept of `units` units, and says how much; give it back with [`Self::release`].
-    pub fn claim(&self, concept: &ConceptId, units: u32) -> Result<u64, IndexError> {
-        let size = u64::from(units) * 20 * SPACE_FACTOR;
+    /// Sets disk space aside to stage a concept of `units` units, and says how much; give it back with [`Self::release`].
+    ///
+    /// # Errors
+    /// If there is none, or none to commit the concept afterwards.
+    pub fn claim_staging(&self, concept: &ConceptId, units: u32) -> Result<u64, IndexError> {
+        let size = u64::from(units) * VALUE_BYTES;
+        self.claim(concept, size, size * SPACE_FACTOR)
+    }
+
+    /// The same for a concept's way into the database.
+    pub fn claim_commit(&self, concept: &ConceptId, units: u32) -> Result<u64, IndexError> {
+        self.claim(concept, u64::from(units) * VALUE_BYTES * SPACE_FACTOR, 0)
+    }
+
+    /// Sets `size` bytes aside if as many are free and `spare` more.
+    fn claim(&self, concept: &ConceptId, size: u64, spare: u64) -> Result<u64, IndexError> {
         let available =
             fs4::available_space(&self.path).map_err(|error| refused(&self.path, "asking for free space", error))?;
         let claimed = self.claimed.fetch_add(size, Ordering::Relaxed);
-        let (needed, free) = (size + SPACE_MARGIN, available.saturating_sub(claimed));
+        let (needed, free) = (size + spare + SPACE_MARGIN, available.saturating_sub(claimed));
         if needed <= free {
             return Ok(size);
         }
