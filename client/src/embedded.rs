@@ -228,6 +228,7 @@ impl Embedded {
                     bytes: if self.cache_dir.is_some() { RESPONSE_CACHE / u64::from(workers.count) } else { 0 },
                     dir: self.cache_dir.clone(),
                 },
+                sequences: lode_worker::SEQUENCES,
                 advertise: None,
                 precision: workers.precision,
                 vitals: Vitals::default(),

@@ -17,12 +17,12 @@ pub(crate) fn of_index(error: IndexError) -> Fault {
         IndexError::Corrupt { .. } => FaultKind::DataLoss,
         _ => FaultKind::Internal,
     };
-    Fault { kind, message: error.to_string() }
+    Fault { kind, message: error.to_string(), retry_after: None }
 }
 
 /// A job that cannot be written down is not taken.
 pub(crate) fn of_journal(error: JournalError) -> Fault {
-    Fault { kind: FaultKind::Exhausted, message: format!("the job was not taken: {error}") }
+    Fault::exhausted(format!("the job was not taken: {error}"))
 }
 
 /// No such job.

@@ -40,6 +40,7 @@ impl Subject for Coordinator {
         let running = self.jobs.list().iter().filter(|job| job.state == JobState::Running).count();
         metrics::JOBS_RUNNING.set(running as u64);
         metrics::SHARDS_WAITING.set(self.jobs.waiting() as u64);
+        metrics::WAITING.set(self.places.waiting() as u64);
         match self.index.size_on_disk() {
             Ok(bytes) => metrics::INDEX_BYTES.set(bytes),
             // The scrape is worth having without it; readiness says that the index is broken.

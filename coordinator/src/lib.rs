@@ -19,8 +19,10 @@ mod journal;
 mod limits;
 mod merge;
 mod metrics;
+mod places;
 mod planning;
 mod queries;
+mod queue;
 mod registry;
 mod registry_server;
 mod security;
@@ -53,11 +55,11 @@ use lode_proto::{
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{conditions::Resolver, http::Phase, job::Jobs, journal::Journal, registry::Registry, spool::Spool};
+use self::{conditions::Resolver, http::Phase, job::Jobs, journal::Journal, places::Places, registry::Registry, spool::Spool};
 pub use self::{
     config::{Config, Timing},
     journal::JournalError,
-    limits::{LimitArgs, Limits},
+    limits::{GenerationLimits, LimitArgs, Limits},
     metrics::METRICS,
     security::Security,
 };
@@ -76,6 +78,9 @@ pub struct Coordinator {
     index: Index,
     data_dir: PathBuf,
     registry: Arc<Registry>,
+    /// Where requests to generate go.
+    places: Arc<Places>,
+    limits: GenerationLimits,
     jobs: Arc<Jobs>,
     resolver: Resolver,
     timing: Timing,
@@ -129,10 +134,13 @@ impl Coordinator {
         let jobs = Jobs::restore(Journal::open(&config.data_dir, !config.resume)?)?;
         let unfinished: Vec<JobId> = jobs.unfinished().iter().map(|job| job.id).collect();
         Spool::tidy(&config.data_dir, &unfinished);
+        let registry = Arc::new(Registry::new(config.timing.lease));
         Ok(Arc::new(Self {
             index,
             data_dir: config.data_dir.clone(),
-            registry: Arc::new(Registry::new(config.timing.lease)),
+            places: Places::new(registry.clone(), config.limits.generation),
+            limits: config.limits.generation,
+            registry,
             jobs: Arc::new(jobs),
             resolver: Resolver::new(),
             timing: config.timing,
@@ -220,12 +228,15 @@ pub async fn run(
         .serve_with_incoming_shutdown(door.incoming(listener), shutdown.clone().cancelled_owned());
     let resumed = tokio::spawn(coordinator.clone().resume());
     let reaper = tokio::spawn(registry::reap(coordinator.registry.clone(), shutdown.clone()));
+    let serving = tokio::spawn(places::keep_serving(coordinator.places.clone()));
     coordinator.enter(Phase::Serving);
     let overdue = async {
         shutdown.cancelled().await;
         coordinator.enter(Phase::Draining);
         coordinator.suspend.cancel();
         coordinator.job_tasks.close();
+        // What is being generated may come to its end; what waits could not.
+        coordinator.places.close();
         tokio::time::sleep(DRAIN).await;
     }
     .shared();
@@ -234,6 +245,7 @@ pub async fn run(
         () = overdue.clone() => tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs()),
     }
     reaper.abort();
+    serving.abort();
     resumed.abort();
     // Without streams there may still be jobs that end what they are at; what they commit is to be flushed too.
     tokio::select! {

@@ -11,7 +11,31 @@ pub struct Limits {
     pub lines: LineLimits,
     /// Of calls, by token, or by address where there are no tokens.
     pub calls: CallLimits,
+    /// Of requests to generate.
+    pub generation: GenerationLimits,
 }
+
+/// How many requests to generate wait, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct GenerationLimits {
+    /// Requests for one model that wait for a worker.
+    pub most_waiting: usize,
+    /// How long one waits.
+    pub patience: Duration,
+    /// How long one takes, its waiting included.
+    pub longest: Duration,
+}
+
+impl Default for GenerationLimits {
+    fn default() -> Self {
+        let (patience, longest) = (Duration::from_secs(MAX_WAIT), Duration::from_secs(GENERATION_TIMEOUT));
+        Self { most_waiting: MAX_WAITING, patience, longest }
+    }
+}
+
+const MAX_WAITING: usize = 256;
+const MAX_WAIT: u64 = 30;
+const GENERATION_TIMEOUT: u64 = 600;
 
 /// The flags.
 #[derive(Clone, Debug, clap::Args)]
@@ -34,6 +58,16 @@ pub struct LimitArgs {
     /// ends.
     #[arg(long, value_name = "N", default_value = "256")]
     max_calls: NonZeroU32,
+    /// Requests to generate with one model that wait for a place on a worker, at most; when there are more, the latest of the
+    /// caller who has most of them is refused. Places are shared out evenly between tokens, or addresses without a token.
+    #[arg(long, value_name = "N", default_value_t = MAX_WAITING)]
+    max_waiting: usize,
+    /// Seconds that such a request waits.
+    #[arg(long, value_name = "SECONDS", default_value_t = MAX_WAIT)]
+    max_wait: u64,
+    /// Seconds that a request to generate may take in all.
+    #[arg(long, value_name = "SECONDS", default_value_t = GENERATION_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
+    generation_timeout: u64,
 }
 
 impl LimitArgs {
@@ -45,6 +79,11 @@ impl LimitArgs {
             idle: Duration::from_secs(self.idle_timeout),
             ..LineLimits::default()
         };
-        Limits { lines, calls: CallLimits { per_second: self.rate_limit, at_once: self.max_calls } }
+        let generation = GenerationLimits {
+            most_waiting: self.max_waiting,
+            patience: Duration::from_secs(self.max_wait),
+            longest: Duration::from_secs(self.generation_timeout),
+        };
+        Limits { lines, calls: CallLimits { per_second: self.rate_limit, at_once: self.max_calls }, generation }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use lode_domain::{event::JobEvent, generation::GenerateEvent};
 use lode_ops::{Metric, Unit};
-use lode_proto::Fault;
+use lode_proto::{Fault, FaultKind};
 
 /// All of it.
 pub const METRICS: &[Metric] = &[
@@ -24,6 +24,8 @@ pub const METRICS: &[Metric] = &[
     GENERATE_SECONDS,
     FIRST_TOKEN_SECONDS,
     TOKENS_GENERATED,
+    WAITING,
+    WAIT_SECONDS,
 ];
 
 pub(crate) const CONNECTIONS: Metric =
@@ -58,7 +60,7 @@ pub(crate) const MERGE_SECONDS: Metric =
     Metric::seconds("lode_merge_seconds", "How long merging the partial summaries of one split took, in seconds.");
 const GENERATE_REQUESTS: Metric =
     Metric::counter("lode_generate_requests_total", Unit::Count, "Generation requests that ended, by outcome.")
-        .by_outcome(&["done", "refused", "failed", "abandoned"]);
+        .by_outcome(&["done", "refused", "busy", "failed", "abandoned"]);
 const GENERATE_SECONDS: Metric = Metric::seconds(
     "lode_generate_seconds",
     "How long generation requests took from their arrival to their last token, in seconds.",
@@ -69,6 +71,13 @@ const FIRST_TOKEN_SECONDS: Metric = Metric::seconds(
 );
 const TOKENS_GENERATED: Metric =
     Metric::counter("lode_tokens_generated_total", Unit::Count, "Tokens that were generated for clients.");
+
+pub(crate) const WAITING: Metric =
+    Metric::gauge("lode_generate_waiting", Unit::Count, "Generation requests that wait for a place on a worker.");
+pub(crate) const WAIT_SECONDS: Metric = Metric::seconds(
+    "lode_generate_wait_seconds",
+    "How long generation requests waited for a place on a worker, or until they were refused one, in seconds.",
+);
 
 /// How one run of a shard ended.
 #[derive(Clone, Copy, Debug)]
@@ -115,9 +124,9 @@ impl Generation {
         Self { arrived: Instant::now(), open: samples, has_token: false, has_ended: false }
     }
 
-    /// The request never reached a worker.
-    pub(crate) fn is_refused(&mut self) {
-        self.end("refused");
+    /// Nothing was generated for the request.
+    pub(crate) fn is_refused(&mut self, fault: &Fault) {
+        self.end(if fault.kind == FaultKind::Exhausted { "busy" } else { "refused" });
     }
 
     /// One step for the client.

@@ -31,8 +31,10 @@ pub(crate) struct Member {
     pub(crate) client: WorkerClient,
     /// Fires when it is taken out of the registry.
     pub(crate) gone: CancellationToken,
-    /// Generation requests it is working on.
+    /// Samples that it generates.
     generating: AtomicU32,
+    /// Until when it is not asked to generate: it said that it has no room.
+    resting: Mutex<Option<Instant>>,
     last_seen: Mutex<Instant>,
     /// Tokens per second of its forward passes.
     speed: Mutex<f64>,
@@ -74,19 +76,31 @@ impl Member {
         locked(&self.mining).is_none()
     }
 
-    /// Counts a generation request until the guard is dropped.
-    pub(crate) fn count_request(self: &Arc<Self>) -> RequestGuard {
-        self.generating.fetch_add(1, Ordering::Relaxed);
-        RequestGuard(self.clone())
+    /// Whether it can generate `samples` more. A request for more than it can ever take has it alone.
+    pub(crate) fn has_room(&self, samples: u32) -> bool {
+        let own = self.generating.load(Ordering::Relaxed);
+        let fits = own == 0 || own.saturating_add(samples) <= self.card.sequences;
+        fits && locked(&self.resting).is_none_or(|until| until <= Instant::now())
     }
-}
 
-/// See [`Member::count_request`].
-pub(crate) struct RequestGuard(Arc<Member>);
+    /// The share of the samples it can generate that it does.
+    pub(crate) fn load(&self) -> f64 {
+        f64::from(self.generating.load(Ordering::Relaxed)) / f64::from(self.card.sequences.max(1))
+    }
 
-impl Drop for RequestGuard {
-    fn drop(&mut self) {
-        self.0.generating.fetch_sub(1, Ordering::Relaxed);
+    /// It generates `samples` more.
+    pub(crate) fn begin_samples(&self, samples: u32) {
+        self.generating.fetch_add(samples, Ordering::Relaxed);
+    }
+
+    /// It generates `samples` fewer.
+    pub(crate) fn end_samples(&self, samples: u32) {
+        self.generating.fetch_sub(samples, Ordering::Relaxed);
+    }
+
+    /// It is not asked to generate for a while.
+    pub(crate) fn rest(&self, time: Duration) {
+        *locked(&self.resting) = Some(Instant::now() + time);
     }
 }
 
@@ -200,6 +214,7 @@ impl Registry {
             client,
             gone: CancellationToken::new(),
             generating: AtomicU32::new(0),
+            resting: Mutex::default(),
             last_seen: Mutex::new(Instant::now()),
             speed: Mutex::new(speed),
             mining: Mutex::default(),
@@ -244,11 +259,6 @@ impl Registry {
     /// The workers that have a model, by id.
     pub(crate) fn with_model(&self, hash: ModelHash) -> Vec<Arc<Member>> {
         locked(&self.members).values().filter(|member| member.card.model.hash == hash).cloned().collect()
-    }
-
-    /// The worker with a model that has the fewest generation requests.
-    pub(crate) fn least_loaded(&self, hash: ModelHash) -> Option<Arc<Member>> {
-        self.with_model(hash).into_iter().min_by_key(|member| (member.generating.load(Ordering::Relaxed), member.id))
     }
 
     /// All workers, by id.
@@ -327,6 +337,7 @@ mod tests {
             precision: "f32".into(),
             memory_budget: 0,
             tokens_per_second: 10.0,
+            sequences: 64,
             model,
         }
     }
@@ -358,17 +369,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn requests_go_to_the_least_loaded() {
+    async fn a_worker_has_room_for_what_it_said() {
         let registry = registry();
-        register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
-        register(&registry, card("http://127.0.0.1:2", 1)).unwrap();
-        let hash = ModelHash([1; 32]);
-        let busy = registry.least_loaded(hash).unwrap();
-        let guard = busy.count_request();
-        assert_ne!(registry.least_loaded(hash).unwrap().id, busy.id);
-        drop(guard);
-        assert_eq!(registry.least_loaded(hash).unwrap().id, busy.id);
-        assert!(registry.least_loaded(ModelHash([9; 32])).is_none());
+        register(&registry, WorkerCard { sequences: 4, ..card("http://127.0.0.1:1", 1) }).unwrap();
+        let worker = registry.with_model(ModelHash([1; 32])).remove(0);
+        assert!(worker.has_room(4) && worker.has_room(9), "one that is idle takes anything");
+        worker.begin_samples(3);
+        assert!(worker.has_room(1) && !worker.has_room(2));
+        assert_eq!(worker.load(), 0.75);
+        worker.rest(Duration::from_secs(60));
+        assert!(!worker.has_room(1));
+        worker.rest(Duration::ZERO);
+        worker.end_samples(3);
+        assert!(worker.has_room(9));
     }
 
     #[tokio::test]

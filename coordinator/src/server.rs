@@ -17,8 +17,9 @@ use lode_proto::{
     convert::{BadField, JobAssembly, query_experts, query_subject, top_query},
     wire::{self, submit_job_request::Message},
 };
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
     Coordinator, dispatch,
@@ -83,6 +84,33 @@ async fn receive(mut messages: Streaming<wire::SubmitJobRequest>) -> Result<(Job
 /// A text field that the domain reads.
 fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Fault> {
     text.parse().map_err(Fault::invalid)
+}
+
+/// How long before its deadline a caller hears that it will not be kept: gRPC's own server, which heeds it only until the stream
+/// begins, would cut the call off without a reason.
+const NOTICE: Duration = Duration::from_millis(20);
+
+/// When the caller of a stream waits no more, by its own word.
+fn deadline_of(metadata: &MetadataMap) -> Instant {
+    let wait = metadata.get("grpc-timeout").and_then(|value| value.to_str().ok()).and_then(timeout);
+    // Who sets no limit has the coordinator's own.
+    let wait = wait.unwrap_or(Duration::from_secs(365 * 24 * 60 * 60));
+    Instant::now() + wait.saturating_sub(NOTICE)
+}
+
+/// A duration as gRPC writes it: at most eight digits and a unit.
+fn timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let number: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
+    Some(match unit {
+        "H" => Duration::from_secs(number * 60 * 60),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return None,
+    })
 }
 
 fn bad(field: BadField) -> Status {
@@ -231,8 +259,32 @@ impl wire::lode_server::Lode for Front {
         &self,
         request: Request<wire::GenerateRequest>,
     ) -> Result<Response<Self::GenerateStream>, Status> {
+        let deadline = deadline_of(request.metadata());
         let request = GenerateRequest::try_from(request.into_inner()).map_err(bad)?;
-        let events = dispatch::generate(&self.coordinator, request).await?;
+        let begun = tokio::time::timeout_at(deadline, dispatch::generate(&self.coordinator, request)).await;
+        let events = dispatch::until(begun.map_err(|_| dispatch::late())??, deadline);
         Ok(Response::new(Box::pin(events.map(|event| Ok(event?.into())))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deadlines_are_read_as_grpc_writes_them() {
+        for (text, wait) in [
+            ("2H", Duration::from_secs(7200)),
+            ("3M", Duration::from_secs(180)),
+            ("12S", Duration::from_secs(12)),
+            ("99999999m", Duration::from_millis(99_999_999)),
+            ("5u", Duration::from_micros(5)),
+            ("7n", Duration::from_nanos(7)),
+        ] {
+            assert_eq!(timeout(text), Some(wait));
+        }
+        for text in ["", "5", "m", "123456789m", "-1S", "1x", "1\u{e9}"] {
+            assert_eq!(timeout(text), None, "{text}");
+        }
     }
 }

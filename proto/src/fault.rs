@@ -1,7 +1,9 @@
 //! Errors on the wire: facts with a kind; one table makes them a status and back.
 
+use std::time::Duration;
+
 use tonic::{Code, Status};
-use tonic_types::StatusExt as _;
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::{distrust::distrust, trace::RequestId};
 
@@ -24,6 +26,8 @@ pub enum FaultKind {
     Denied,
     /// Somebody stopped it.
     Cancelled,
+    /// The time that it may take was over before it was done.
+    Late,
     /// Stored data is damaged.
     DataLoss,
     /// A bug, or something nobody foresaw.
@@ -31,7 +35,7 @@ pub enum FaultKind {
 }
 
 /// The one table.
-const CODES: [(FaultKind, Code); 10] = [
+const CODES: [(FaultKind, Code); 11] = [
     (FaultKind::Invalid, Code::InvalidArgument),
     (FaultKind::NotFound, Code::NotFound),
     (FaultKind::Precondition, Code::FailedPrecondition),
@@ -40,6 +44,7 @@ const CODES: [(FaultKind, Code); 10] = [
     (FaultKind::Unauthenticated, Code::Unauthenticated),
     (FaultKind::Denied, Code::PermissionDenied),
     (FaultKind::Cancelled, Code::Cancelled),
+    (FaultKind::Late, Code::DeadlineExceeded),
     (FaultKind::DataLoss, Code::DataLoss),
     (FaultKind::Internal, Code::Internal),
 ];
@@ -52,6 +57,8 @@ pub struct Fault {
     pub kind: FaultKind,
     /// What was wrong, where, and what to do.
     pub message: String,
+    /// When the same request may work, if waiting is all that it takes and somebody knows for how long.
+    pub retry_after: Option<Duration>,
 }
 
 macro_rules! makers {
@@ -59,7 +66,7 @@ macro_rules! makers {
         $(
             #[doc = $doc]
             pub fn $name(message: impl std::fmt::Display) -> Self {
-                Self { kind: FaultKind::$kind, message: message.to_string() }
+                Self { kind: FaultKind::$kind, message: message.to_string(), retry_after: None }
             }
         )+
     };
@@ -75,9 +82,16 @@ impl Fault {
         unauthenticated Unauthenticated "Nobody knows who asks.",
         denied Denied "Who asks is known and may not.",
         cancelled Cancelled "Somebody stopped it.",
+        late Late "The time that it may take is over.",
         data_loss DataLoss "Stored data is damaged.",
         internal Internal "A bug, or something nobody foresaw.",
     );
+
+    /// The same, with the time after which the request may work.
+    #[must_use]
+    pub fn retry_after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
 
     /// Whether the same request may work later or elsewhere.
     pub fn is_retryable(&self) -> bool {
@@ -88,7 +102,10 @@ impl Fault {
 impl From<Fault> for Status {
     fn from(fault: Fault) -> Self {
         let code = CODES.iter().find(|(kind, _)| *kind == fault.kind).map_or(Code::Internal, |(_, code)| *code);
-        Self::new(code, fault.message)
+        match fault.retry_after {
+            None => Self::new(code, fault.message),
+            Some(wait) => Self::with_error_details(code, fault.message, ErrorDetails::with_retry_info(Some(wait))),
+        }
     }
 }
 
@@ -101,8 +118,8 @@ impl From<Status> for Fault {
             return broken(&status);
         }
         let kind = match status.code() {
-            // What gRPC itself says when a peer is gone or slow.
-            Code::DeadlineExceeded | Code::Aborted => FaultKind::Unavailable,
+            // What gRPC itself says when a peer is gone.
+            Code::Aborted => FaultKind::Unavailable,
             // How tonic's client reports its own time limit.
             Code::Cancelled if status.message() == "Timeout expired" => FaultKind::Unavailable,
             Code::Unknown if status.message().contains("transport") || status.message().contains("h2") => {
@@ -117,7 +134,9 @@ impl From<Status> for Fault {
         };
         let mut message =
             if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() };
-        if let Some(wait) = status.get_details_retry_info().and_then(|retry| retry.retry_delay) {
+        let retry_after = status.get_details_retry_info().and_then(|retry| retry.retry_delay);
+        // Servers on the way may have said so already.
+        if let Some(wait) = retry_after.filter(|_| !message.contains("; try again in ")) {
             message += &format!("; try again in {:.1} s", wait.as_secs_f64().max(0.1));
         }
         // What the user can do nothing about is in the logs, under this id. Servers on the way have added theirs already.
@@ -127,7 +146,7 @@ impl From<Status> for Fault {
         {
             message += &format!(" (request {request})");
         }
-        Self { kind, message }
+        Self { kind, message, retry_after }
     }
 }
 
@@ -156,9 +175,17 @@ mod tests {
     #[test]
     fn every_kind_survives_the_wire() {
         for (kind, _) in CODES {
-            let fault = Fault { kind, message: "concept `a/b` is not indexed".to_owned() };
+            let fault = Fault { kind, message: "concept `a/b` is not indexed".to_owned(), retry_after: None };
             assert_eq!(Fault::from(Status::from(fault.clone())), fault);
         }
+    }
+
+    #[test]
+    fn when_to_try_again_survives_the_wire_and_is_said_once() {
+        let busy = Fault::exhausted("no room").retry_after(Duration::from_millis(1500));
+        let told = Fault::from(Status::from(busy.clone()));
+        assert_eq!((told.message.as_str(), told.retry_after), ("no room; try again in 1.5 s", busy.retry_after));
+        assert_eq!(Fault::from(Status::from(told.clone())), told, "another server on the way");
     }
 
     #[test]

@@ -240,6 +240,7 @@ async fn register(worker: usize, units: u32, coordinator: String, sent: Arc<Atom
         precision: "f32".into(),
         memory_budget: 1 << 40,
         tokens_per_second: 20_000.0,
+        sequences: 1,
         model,
     };
     let mut registry = loop {

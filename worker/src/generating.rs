@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use lode_domain::generation::GenerateEvent;
 use lode_model::{Engine, Model, SequenceId};
+use lode_ops::pause_at;
 use lode_proto::Fault;
 use tokio::sync::mpsc::Sender;
 
@@ -27,13 +28,15 @@ pub(crate) struct Generating {
     model: Arc<Model>,
     engine: Engine,
     owners: BTreeMap<SequenceId, Owner>,
+    /// Steps so far.
+    steps: u64,
     /// What the gauge of active sequences has of this one's.
     told_active: i64,
 }
 
 impl Generating {
     pub(crate) fn new(model: Arc<Model>) -> Self {
-        Self { engine: Engine::new(model.clone()), model, owners: BTreeMap::new(), told_active: 0 }
+        Self { engine: Engine::new(model.clone()), model, owners: BTreeMap::new(), steps: 0, told_active: 0 }
     }
 
     /// Whether nothing is being generated.
@@ -43,6 +46,7 @@ impl Generating {
 
     /// Lets all samples of a request join; if one cannot, none does.
     pub(crate) fn start(&mut self, task: GenerateTask) {
+        pause_at("worker-first-token");
         let mut joined = Vec::new();
         for sequence in task.sequences {
             let sample = sequence.sample;
@@ -91,6 +95,10 @@ impl Generating {
             }
         }
         self.tell_active();
+        self.steps += 1;
+        if self.steps == 4 {
+            pause_at("worker-mid-text");
+        }
     }
 
     /// Told as a change: the workers of an embedded cluster count together.

@@ -21,7 +21,7 @@ mod speed;
 mod stages;
 mod store;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use lode_domain::{
     access::{Grant, Role, TokenTable},
@@ -48,11 +48,17 @@ pub use self::{
     stages::{Stage, Stages},
 };
 
-/// How long streams may go on after a shutdown was asked for.
+/// How long text may go on after a shutdown was asked for; shards are handed back at once.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long what ends then may take to say so.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// Bytes of one message at most: a condition on all units of a large model is about 5 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
+
+/// Samples generated at a time at most, unless told otherwise.
+pub const SEQUENCES: NonZeroU32 = NonZeroU32::new(64).expect("it is not zero");
 
 /// What a worker's flags meant.
 #[derive(Clone, Debug)]
@@ -67,6 +73,8 @@ pub struct Config {
     pub spill_dir: PathBuf,
     /// Where responses are kept from shard to shard.
     pub cache: CacheConfig,
+    /// Samples generated at a time at most.
+    pub sequences: NonZeroU32,
     /// URL under which the coordinator reaches this worker; by default its listen address.
     pub advertise: Option<String>,
     /// Float type that the model was loaded in.
@@ -158,7 +166,9 @@ pub async fn run(
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
     let room = Room { budget, spill_dir, stages };
-    let worker = server::Desk::new(model, device, held, room, stop_serving.clone());
+    let stop = server::Stop { mining: stop_serving.clone(), generating: CancellationToken::new() };
+    let seats = server::Seats::new(config.sequences);
+    let worker = server::Desk::new(model, device, held, room, seats, stop.clone());
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;
@@ -177,6 +187,9 @@ pub async fn run(
         registration.say_goodbye().await;
         stop_serving.cancel();
         tokio::time::sleep(DRAIN).await;
+        // Who still waits for text hears why there is no more.
+        stop.generating.cancel();
+        tokio::time::sleep(FAREWELL).await;
     };
     tokio::select! {
         served = serve => Ok(served?),
@@ -229,6 +242,7 @@ fn card(config: &Config, model: &Model, url: String, tokens_per_second: f64) -> 
         precision: config.precision.to_string(),
         memory_budget: config.memory_budget,
         tokens_per_second,
+        sequences: config.sequences.get(),
         model: ModelRecord {
             name: config.name.clone(),
             hash: model.hash(),

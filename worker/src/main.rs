@@ -52,6 +52,9 @@ struct Args {
     /// Folder of a file for them that outlives the worker; without it they are in a temporary file in --spill-dir.
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Samples generated at a time at most; further requests wait at the coordinator. Each takes memory for its keys and values.
+    #[arg(long, value_name = "N", default_value_t = lode_worker::SEQUENCES)]
+    max_sequences: NonZeroU32,
     /// Address to serve on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -128,6 +131,7 @@ async fn main() -> anyhow::Result<()> {
         memory_budget: args.memory_budget.as_u64(),
         spill_dir: args.spill_dir,
         cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir },
+        sequences: args.max_sequences,
         advertise: args.advertise,
         precision: args.dtype,
         vitals: Vitals::default(),

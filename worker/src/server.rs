@@ -1,6 +1,6 @@
 //! The gRPC service that the coordinator speaks to.
 
-use std::{pin::Pin, sync::Arc};
+use std::{num::NonZeroU32, pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt as _};
 use lode_domain::{
@@ -15,7 +15,7 @@ use lode_proto::{
     convert::{BadField, JobAssembly, held_question},
     wire::{self, mine_request::Message, worker_server},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -41,16 +41,44 @@ pub(crate) struct Desk {
     held: Held,
     kept: Kept,
     room: Room,
-    /// Ends open streams.
-    stop: CancellationToken,
+    seats: Seats,
+    stop: Stop,
+}
+
+/// A permit for every sample that may be generated.
+pub(crate) struct Seats {
+    free: Arc<Semaphore>,
+    most: u32,
+}
+
+impl Seats {
+    pub(crate) fn new(most: NonZeroU32) -> Self {
+        Self { free: Arc::new(Semaphore::new(most.get() as usize)), most: most.get() }
+    }
+
+    /// Seats for `samples`; a request for more than there ever are takes all of them.
+    fn take(&self, samples: u32) -> Result<OwnedSemaphorePermit, Fault> {
+        let taken = self.free.clone().try_acquire_many_owned(samples.min(self.most));
+        taken.map_err(|_| {
+            let free = self.free.available_permits();
+            Fault::exhausted(format!("{samples} samples are asked for, and {free} of {} places are free", self.most))
+        })
+    }
+}
+
+/// What ends open streams.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    pub(crate) mining: CancellationToken,
+    pub(crate) generating: CancellationToken,
 }
 
 type Events<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Desk {
-    pub(crate) fn new(model: Arc<Model>, device: Device, held: Held, room: Room, stop: CancellationToken) -> Self {
+    pub(crate) fn new(model: Arc<Model>, device: Device, held: Held, room: Room, seats: Seats, stop: Stop) -> Self {
         let kept = Kept::new(model.clone());
-        Self { model, device, held, kept, room, stop }
+        Self { model, device, held, kept, room, seats, stop }
     }
 
     /// What is sent must be meant for this model.
@@ -85,22 +113,25 @@ impl Desk {
         let prepared = tokio::task::spawn_blocking(move || prepare(&model, spec, &shard, &room)).await;
         prepared.map_err(|error| Fault::internal(format!("tokenising the shard failed: {error}")))?
     }
+}
 
-    /// The events as a stream that ends when the worker stops.
-    fn stream<D, W>(&self, events: mpsc::Receiver<Result<D, Fault>>) -> Response<Events<W>>
-    where
-        D: Send + 'static,
-        W: From<D> + Send + 'static,
-    {
-        let stopped = futures::stream::once(self.stop.clone().cancelled_owned())
-            .map(|()| Err(Fault::unavailable("the worker is shutting down").into()));
-        let events = ReceiverStream::new(events).map(|event| Ok(W::from(event?)));
-        // Whichever comes first; after the stop nothing more is read.
-        let ended = events.map(Some).chain(futures::stream::once(async { None }));
-        let both = futures::stream::select(ended, stopped.map(Some));
-        let until_end = both.take_while(|event| std::future::ready(event.is_some())).filter_map(std::future::ready);
-        Response::new(Box::pin(until_end))
-    }
+/// The events as a stream that ends when the worker stops.
+fn stream<D, W>(
+    events: impl Stream<Item = Result<D, Fault>> + Send + 'static,
+    stop: &CancellationToken,
+) -> Response<Events<W>>
+where
+    D: Send + 'static,
+    W: From<D> + Send + 'static,
+{
+    let stopped = futures::stream::once(stop.clone().cancelled_owned())
+        .map(|()| Err(Fault::unavailable("the worker is shutting down").into()));
+    let events = events.map(|event| Ok(W::from(event?)));
+    // Whichever comes first; after the stop nothing more is read.
+    let ended = events.map(Some).chain(futures::stream::once(async { None }));
+    let both = futures::stream::select(ended, stopped.map(Some));
+    let until_end = both.take_while(|event| std::future::ready(event.is_some())).filter_map(std::future::ready);
+    Response::new(Box::pin(until_end))
 }
 
 fn bad(field: BadField) -> Status {
@@ -125,7 +156,7 @@ impl worker_server::Worker for Desk {
         }
         .instrument(span)
         .await?;
-        Ok(self.stream(receiver))
+        Ok(stream(ReceiverStream::new(receiver), &self.stop.mining))
     }
 
     async fn count_tokens(
@@ -171,7 +202,11 @@ impl worker_server::Worker for Desk {
         let sequences: Vec<_> =
             (0..request.samples).map(|sample| SequenceRequest { sample, ..first.clone() }).collect();
         let (events, receiver) = mpsc::channel(steps * sequences.len());
+        let seats = self.seats.take(request.samples)?;
         self.device.generate(GenerateTask { sequences, events })?;
-        Ok(self.stream(receiver))
+        let events = ReceiverStream::new(receiver).inspect(move |_| {
+            let _held = &seats;
+        });
+        Ok(stream(events, &self.stop.generating))
     }
 }

@@ -25,6 +25,8 @@ pub struct WorkerCard {
     pub memory_budget: u64,
     /// Speed of its forward passes, measured when it started.
     pub tokens_per_second: f64,
+    /// Samples that it generates at a time at most.
+    pub sequences: u32,
     /// The model it has loaded.
     pub model: ModelRecord,
 }

@@ -18,6 +18,7 @@ impl From<WorkerCard> for wire::RegisterRequest {
             precision: card.precision,
             memory_budget_bytes: card.memory_budget,
             tokens_per_second: card.tokens_per_second,
+            sequences: card.sequences,
             model: Some(card.model.into()),
         }
     }
@@ -35,6 +36,7 @@ impl TryFrom<wire::RegisterRequest> for WorkerCard {
             precision: request.precision,
             memory_budget: request.memory_budget_bytes,
             tokens_per_second: request.tokens_per_second,
+            sequences: request.sequences.max(1),
             model: required(request.model, "model")?.try_into()?,
         })
     }

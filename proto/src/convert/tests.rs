@@ -227,6 +227,7 @@ fn the_cluster_round_trips() {
         precision: "bf16".into(),
         memory_budget: 1 << 40,
         tokens_per_second: 512.5,
+        sequences: 8,
         model: model(),
     });
     check::<wire::GetStatusReply, _>(ClusterStatus {

@@ -39,6 +39,7 @@ pub struct Guard {
 /// A call that was let in.
 struct Admitted {
     permit: Option<Permit>,
+    caller: Caller,
     /// Whether the caller has shown that it belongs here.
     is_known: bool,
 }
@@ -82,13 +83,13 @@ impl Guard {
         let checked = self.check(path, headers, address);
         let is_known = checked.is_ok() && (self.tokens.load().is_none() || Right::of_rpc(path) != Right::Open);
         let refused = match (checked, &self.limits) {
-            (Ok(_), None) => return Ok(Admitted { permit: None, is_known }),
+            (Ok(caller), None) => return Ok(Admitted { permit: None, caller, is_known }),
             // A worker's heartbeats wait for nobody.
-            (Ok(Caller::Token(_)), _) if Right::of_rpc(path) == Right::Join => {
-                return Ok(Admitted { permit: None, is_known });
+            (Ok(caller @ Caller::Token(_)), _) if Right::of_rpc(path) == Right::Join => {
+                return Ok(Admitted { permit: None, caller, is_known });
             }
             (Ok(caller), Some(limits)) => match limits.admit(caller) {
-                Ok(permit) => return Ok(Admitted { permit: Some(permit), is_known }),
+                Ok(permit) => return Ok(Admitted { permit: Some(permit), caller, is_known }),
                 Err(busy) => Status::from(busy),
             },
             (Err(fault), None) => fault.into(),
@@ -146,18 +147,18 @@ where
         let span = trace::of_call(&path, &id, request.headers());
         // Every server here accepts lines; a call without one is a test's.
         let address = line.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), LineInfo::address);
-        let Admitted { permit, is_known } = match span.in_scope(|| self.guard.admit(&path, request.headers(), address))
-        {
-            Ok(admitted) => admitted,
-            Err(refusal) => {
-                let mut refusal = refusal.into_http();
-                refusal.headers_mut().insert(HEADER, id.header());
-                return Box::pin(async move { Ok(refusal) });
-            }
-        };
+        let Admitted { permit, caller, is_known } =
+            match span.in_scope(|| self.guard.admit(&path, request.headers(), address)) {
+                Ok(admitted) => admitted,
+                Err(refusal) => {
+                    let mut refusal = refusal.into_http();
+                    refusal.headers_mut().insert(HEADER, id.header());
+                    return Box::pin(async move { Ok(refusal) });
+                }
+            };
         let running = (permit, line.map(|line| line.call(is_known)));
         let request = request.map(|body| Body::new(Incoming::new(&path, body)));
-        let future = id.clone().scope(self.inner.call(request)).instrument(span.clone());
+        let future = id.clone().scope(caller.scope(self.inner.call(request))).instrument(span.clone());
         Box::pin(async move {
             let mut response = future.await?;
             span.in_scope(|| trace::note(response.headers()));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -52,7 +52,21 @@ pub enum Caller {
     Member(IpAddr),
 }
 
+tokio::task_local! {
+    static CURRENT: Caller;
+}
+
 impl Caller {
+    /// Whom this task works for; the cluster itself, unless a call led here.
+    pub fn current() -> Self {
+        CURRENT.try_with(|caller| *caller).unwrap_or(Self::Member(IpAddr::V4(Ipv4Addr::LOCALHOST)))
+    }
+
+    /// Makes it the current one of `future`.
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, future)
+    }
+
     /// Somebody without a token. Whoever has one IPv6 address has 2^64 of them.
     pub(super) fn at(address: IpAddr) -> Self {
         Self::Address(network(address))
@@ -218,7 +232,7 @@ mod tests {
     fn callers_who_left_are_forgotten() {
         let limits = limits(1_000_000, 10);
         for number in 0..3 * ROUND {
-            drop(limits.admit(Caller::at(std::net::Ipv4Addr::from(number).into())));
+            drop(limits.admit(Caller::at(Ipv4Addr::from(number).into())));
         }
         assert!(limits.rates.len() < 2 * ROUND as usize, "{}", limits.rates.len());
     }
