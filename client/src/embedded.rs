@@ -8,10 +8,10 @@ use lode_domain::{
     id::ModelName,
 };
 use lode_ops::{Front, FrontError};
-use lode_proto::{Credentials, Fault, LineLimits};
+use lode_proto::{BadTls, Credentials, Fault, LineLimits};
 use lode_worker::{CacheConfig, Model, Precision, Stages, Vitals};
 use tempfile::TempDir;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::Client;
@@ -65,6 +65,7 @@ pub struct Embedded {
     url: String,
     /// What its own parts show to each other.
     credentials: Credentials,
+    front_desk: Arc<Coordinator>,
     stop_workers: CancellationToken,
     stop_coordinator: CancellationToken,
     workers: JoinSet<Result<(), EmbeddedError>>,
@@ -160,12 +161,14 @@ impl Embedded {
         let stop_coordinator = CancellationToken::new();
         let mut coordinator = JoinSet::new();
         let stop = stop_coordinator.clone();
+        let front_desk = opened.clone();
         coordinator.spawn(async move { Ok(lode_coordinator::run(opened, listener, stop).await?) });
         let url = format!("http://{}", reachable(address));
         let mut cluster = Self {
             client: Client::connect(&url, &credentials).await?,
             url,
             credentials,
+            front_desk,
             stop_workers: CancellationToken::new(),
             stop_coordinator,
             workers: JoinSet::new(),
@@ -188,6 +191,15 @@ impl Embedded {
     /// Where the coordinator listens.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// What changes who may call while the cluster runs: its own parts always may.
+    pub fn gatekeeper(&self) -> impl Fn(Vec<Grant>) -> Result<(), BadTls> + Send + Sync + use<> {
+        let (coordinator, own) = (self.front_desk.clone(), self.credentials.token.clone());
+        move |mut grants| {
+            grants.extend(own.clone().map(|secret| Grant { role: Role::Admin, secret }));
+            coordinator.secure(lode_coordinator::Security { tokens: Some(TokenTable::new(&grants)), tls: None })
+        }
     }
 
     /// Waits until a part breaks down, which it should not.
@@ -233,7 +245,7 @@ impl Embedded {
                 precision: workers.precision,
                 vitals: Vitals::default(),
                 stages: workers.stages.clone(),
-                credentials: self.credentials.clone(),
+                credentials: watch::Sender::new(self.credentials.clone()).subscribe(),
                 lines: LineLimits::default(),
             };
             let (model, stop) = (workers.model.clone(), self.stop_workers.clone());

@@ -68,7 +68,7 @@ pub(crate) async fn run(
         Goal::Range(writer) => take_range(*writer, receiver, &heard),
     });
     let streamed = async {
-        let mut events = worker.client.mine(spec, (*sent).clone()).await?;
+        let mut events = worker.client().mine(spec, (*sent).clone()).await?;
         drop(sent);
         while let Some(event) = events.next().await {
             // A closed channel means that the intake has all it needs, or failed; then its fault is the one that counts.

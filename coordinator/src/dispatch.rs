@@ -109,7 +109,7 @@ async fn first_event(
     worker: &Member,
     request: ResolvedRequest,
 ) -> Result<(GenerateEvent, impl Stream<Item = Event> + Send + Unpin + use<>), Fault> {
-    let mut events = worker.client.generate(request).await?;
+    let mut events = worker.client().generate(request).await?;
     let first = events.next().await.unwrap_or_else(|| Err(Fault::unavailable("it ended the stream early")))?;
     Ok((first, events))
 }

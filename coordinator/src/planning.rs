@@ -83,7 +83,7 @@ async fn count_tokens(workers: &[Arc<Member>], spec: &JobSpec, model: ModelHash,
     let (recipe, summaries) = (spec.recipe, Summaries::Partial);
     let ask = |worker: Arc<Member>| async move {
         let asked = ShardSpec { job: JobId(0), shard: ShardId(0), model, recipe, summaries };
-        let counted = worker.client.count_tokens(asked, job.sentences.clone()).await;
+        let counted = worker.client().count_tokens(asked, job.sentences.clone()).await;
         counted.map_err(|fault| worker.fault(fault))
     };
     // One after the other, without waiting long for a slow one.
@@ -110,8 +110,11 @@ async fn count_tokens(workers: &[Arc<Member>], spec: &JobSpec, model: ModelHash,
 async fn holdings(workers: &[Arc<Member>], spec: &JobSpec, model: ModelHash, job: &Job) -> Holdings {
     let keys: Vec<SentenceKey> = job.sentences.iter().map(|text| SentenceKey::new(spec.recipe, text)).collect();
     let answers = workers.iter().map(|worker| {
-        let asked = worker.client.find_held(model, &keys);
-        async { tokio::time::timeout(HELD_PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or_default() }
+        let (client, keys) = (worker.client(), &keys);
+        async move {
+            let asked = client.find_held(model, keys);
+            tokio::time::timeout(HELD_PATIENCE, asked).await.ok().and_then(Result::ok).unwrap_or_default()
+        }
     });
     let mut holdings = Holdings::none(workers.len(), keys.len());
     for (worker, held) in join_all(answers).await.into_iter().enumerate() {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use lode_domain::{
     cluster::{PROTOCOL_VERSION, WorkerCard, WorkerStatus},
     id::{JobId, ModelHash, ModelName, WorkerId},
@@ -28,7 +29,7 @@ const NEW_SPEED: f64 = 0.5;
 pub(crate) struct Member {
     pub(crate) id: WorkerId,
     pub(crate) card: WorkerCard,
-    pub(crate) client: WorkerClient,
+    client: ArcSwap<(Credentials, WorkerClient)>,
     /// Fires when it is taken out of the registry.
     pub(crate) gone: CancellationToken,
     /// Samples that it generates.
@@ -47,6 +48,25 @@ impl Member {
     /// A fault of this worker, with its name.
     pub(crate) fn fault(&self, fault: Fault) -> Fault {
         Fault { message: format!("{} at {}: {}", self.id, self.card.url, fault.message), ..fault }
+    }
+
+    /// Through which it is called.
+    pub(crate) fn client(&self) -> WorkerClient {
+        self.client.load().1.clone()
+    }
+
+    /// Has it called with other credentials from now on; calls that run stay as they are.
+    fn is_called_with(&self, credentials: &Credentials) {
+        if self.client.load().0 == *credentials {
+            return;
+        }
+        match WorkerClient::new(&self.card.url, credentials) {
+            Ok(client) => {
+                tracing::info!(worker = %self.id, "called with other credentials from now on");
+                self.client.store(Arc::new((credentials.clone(), client)));
+            }
+            Err(fault) => tracing::warn!(worker = %self.id, %fault, "still called with its old credentials"),
+        }
     }
 
     fn silence(&self) -> Duration {
@@ -211,7 +231,7 @@ impl Registry {
         let member = Member {
             id,
             card,
-            client,
+            client: ArcSwap::from_pointee((credentials.clone(), client)),
             gone: CancellationToken::new(),
             generating: AtomicU32::new(0),
             resting: Mutex::default(),
@@ -224,13 +244,15 @@ impl Registry {
         Ok(id)
     }
 
-    /// Notes a sign of life; false if no worker is known by that number at that address.
+    /// Notes a sign of life of a worker that is to be called with `credentials`; false if none is known by that number at that
+    /// address.
     ///
     /// Numbers begin anew with the coordinator, so a number alone could be another worker's by now.
-    pub(crate) fn heartbeat(&self, id: WorkerId, url: &str) -> bool {
+    pub(crate) fn heartbeat(&self, id: WorkerId, url: &str, credentials: &Credentials) -> bool {
         match locked(&self.members).get(&id).filter(|member| member.card.url == url) {
             Some(member) => {
                 *locked(&member.last_seen) = Instant::now();
+                member.is_called_with(credentials);
                 true
             }
             None => false,
@@ -362,9 +384,12 @@ mod tests {
         // The same address again is the same worker after a restart.
         let again = register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
         assert_ne!(first, again);
-        assert!(!registry.heartbeat(first, "http://127.0.0.1:1") && registry.heartbeat(again, "http://127.0.0.1:1"));
+        assert!(
+            !registry.heartbeat(first, "http://127.0.0.1:1", &Credentials::default())
+                && registry.heartbeat(again, "http://127.0.0.1:1", &Credentials::default())
+        );
         // A number from before a restart may be another worker's by now.
-        assert!(!registry.heartbeat(again, "http://127.0.0.1:2"));
+        assert!(!registry.heartbeat(again, "http://127.0.0.1:2", &Credentials::default()));
         assert_eq!(registry.list().len(), 1);
     }
 

@@ -56,8 +56,10 @@ impl registry_server::Registry for Door {
     }
 
     async fn heartbeat(&self, request: Request<HeartbeatRequest>) -> Result<Response<HeartbeatReply>, Status> {
+        let token = bearer_of(request.metadata().as_ref());
         let request = request.into_inner();
-        let known = self.coordinator.registry.heartbeat(WorkerId(request.worker), &request.url);
+        let credentials = self.coordinator.security.load().towards_worker(&request.url, token);
+        let known = self.coordinator.registry.heartbeat(WorkerId(request.worker), &request.url, &credentials);
         Ok(Response::new(HeartbeatReply { known }))
     }
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A caller's token and certificates, as far as it has any.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Credentials {
     /// Shown with every call.
     pub token: Option<Secret>,

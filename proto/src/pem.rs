@@ -26,11 +26,11 @@ pub enum BadPem {
 }
 
 /// Who signs the certificates of the other side.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Authority(Vec<u8>);
 
 /// A certificate and its key.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Identity {
     certificate: Vec<u8>,
     key: Vec<u8>,

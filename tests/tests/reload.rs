@@ -4,20 +4,23 @@
 
 use std::path::Path;
 
-use lode_tests::{Cluster, Flags, demo_model, lode};
+use lode_tests::{Cluster, Flags, Program, demo_concepts, demo_model, lode};
 
 fn words(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
 }
 
-/// Sends SIGHUP and waits until the log says `text` once more than before.
+/// Has the coordinator read its files again, and waits until its log says `text` once more than before.
 fn reload(cluster: &mut Cluster, text: &str) {
-    let coordinator = cluster.coordinator.as_mut().unwrap();
-    let before = coordinator.log().matches(text).count();
-    coordinator.hang_up();
-    while coordinator.log().matches(text).count() == before {
-        // Says so if the coordinator has ended instead.
-        coordinator.wait_for("serving");
+    reload_program(cluster.coordinator.as_mut().unwrap(), text);
+}
+
+fn reload_program(program: &mut Program, text: &str) {
+    let before = program.log().matches(text).count();
+    program.hang_up();
+    while program.log().matches(text).count() == before {
+        // Says so if it has ended instead.
+        program.wait_for("");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
 }
@@ -49,6 +52,66 @@ fn tokens() {
     let log = cluster.coordinator.as_ref().unwrap().log();
     assert!(log.contains("line 1 is not ROLE TOKEN") && !log.contains("hidden"), "{log}");
     cluster.lode(&["--token", "new", "status"]).ok();
+}
+
+/// A worker changes its token without leaving: the coordinator calls it with the new one as soon as it has seen it.
+#[test]
+fn a_workers_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(file(name), text).unwrap();
+    let flags = |name: &str| words(&format!("--token-file {}", file(name).display()));
+    write("ours", "miner m\nworker old");
+    write("its", "worker old");
+    let client = words("--token m");
+    let mut cluster =
+        Cluster::start_with(Flags { coordinator: flags("ours"), worker: flags("its"), client }, 1, &demo_model());
+    let registered = |cluster: &Cluster| cluster.workers[0].log().matches("registered worker").count();
+
+    // One that nobody knows: it keeps its own.
+    write("its", "worker stranger");
+    reload_program(&mut cluster.workers[0], "the old token and certificates stay");
+    let said = cluster.workers[0].log();
+    assert!(said.contains("the coordinator refused them") && !said.contains("stranger"), "{said}");
+
+    write("ours", "miner m\nworker old\nworker new");
+    reload(&mut cluster, READ);
+    write("its", "worker new");
+    reload_program(&mut cluster.workers[0], "token and certificates read again");
+    write("ours", "miner m\nworker new");
+    reload(&mut cluster, READ);
+    cluster.lode(&["mine", "--model", "m", &demo_concepts().join("gender/woman.json").display().to_string()]).ok();
+    cluster.lode(&["generate", "--model", "m", "--prompt", "Once"]).ok();
+    assert_eq!(registered(&cluster), 1, "it never left");
+    let log = cluster.coordinator.as_ref().unwrap().log();
+    assert!(log.contains("called with other credentials from now on"), "{log}");
+}
+
+/// `lode up` reads its tokens again; its own parts go on whatever they are.
+#[test]
+fn an_embedded_clusters_tokens() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, data) = (folder.path().join("tokens"), folder.path().join("data").display().to_string());
+    std::fs::write(&path, "reader old").unwrap();
+    let (model, tokens) = (format!("m={}", demo_model().display()), path.display().to_string());
+    let up = ["up", "--data-dir", &data, "--device", "cpu", "--model", &model, "--grpc", "127.0.0.1:0"];
+    let mut up = Program::start("lode", folder.path(), [&up[..], &["--token-file", &tokens]].concat());
+    up.wait_for("next, in another terminal");
+    let log = up.log();
+    let url = log.split_whitespace().find(|word| word.starts_with("http://")).unwrap();
+    let url = url.trim_end_matches([',', ';']);
+    let generate =
+        |token: &str| lode(&["--coordinator", url, "--token", token, "generate", "--model", "m", "--prompt", "We"]);
+    generate("old").ok();
+    std::fs::write(&path, "reader new").unwrap();
+    reload_program(&mut up, "tokens read again");
+    generate("old").refused();
+    generate("new").ok();
+    std::fs::write(&path, "nonsense").unwrap();
+    reload_program(&mut up, "the old tokens stay");
+    generate("new").ok();
+    up.terminate();
+    assert!(up.wait().success(), "{}", up.log());
 }
 
 /// A certificate that signs itself, in `cert.pem` and `key.pem`; a copy of the certificate goes to `keep`.

@@ -13,6 +13,7 @@ mod held;
 mod http;
 mod metrics;
 mod registration;
+mod reload;
 mod score;
 mod server;
 mod shard;
@@ -24,7 +25,6 @@ mod store;
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use lode_domain::{
-    access::{Grant, Role, TokenTable},
     cluster::{PROTOCOL_VERSION, WorkerCard},
     id::ModelName,
     record::ModelRecord,
@@ -33,10 +33,9 @@ pub use lode_model::{
     BadOption, DeviceChoice, Dropped, LoadOptions, Model, ModelError, Precision, Prepared, Text, hub,
 };
 use lode_proto::{
-    BadCredentials, BadTls, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, ServerTls,
-    wire::worker_server::WorkerServer,
+    BadCredentials, BadTls, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, wire::worker_server::WorkerServer,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration, shard::Room};
@@ -83,8 +82,8 @@ pub struct Config {
     pub vitals: Vitals,
     /// Where it notes what its time goes to, for those who measure it.
     pub stages: Stages,
-    /// What it shows to the coordinator, and asks the coordinator to show.
-    pub credentials: Credentials,
+    /// What it shows to the coordinator, and asks the coordinator to show; it may change while the worker runs.
+    pub credentials: watch::Receiver<Credentials>,
     /// How many connections it holds.
     pub lines: LineLimits,
 }
@@ -148,10 +147,11 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let address = listener.local_addr()?;
+    let credentials = config.credentials.borrow().clone();
     let url = match &config.advertise {
         Some(url) => url.clone(),
         None if address.ip().is_unspecified() => return Err(RunError::NoAdvertise { address }),
-        None if config.credentials.identity.is_some() => format!("https://{address}"),
+        None if credentials.identity.is_some() => format!("https://{address}"),
         None => format!("http://{address}"),
     };
     let (own_config, own_model) = (config.clone(), model.clone());
@@ -172,7 +172,8 @@ pub async fn run(
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;
-    let door = door(&config)?;
+    let door = Door::new(config.lines, None);
+    reload::admit(&door, &[&credentials]).map_err(RunError::Certificate)?;
     let serve = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))
         .layer(door.guard())
@@ -180,7 +181,8 @@ pub async fn run(
         .add_service(service)
         .add_service(lode_proto::reflection()?)
         .serve_with_incoming_shutdown(door.incoming(listener), stop_serving.clone().cancelled_owned());
-    let registration = Registration::new(config.coordinator, card, &config.credentials, vitals.clone())?;
+    let registration = Registration::new(config.coordinator, card, &credentials, vitals.clone())?;
+    let reloading = reload::heed(config.credentials, credentials, &door, &registration);
     let drained = async {
         shutdown.cancelled().await;
         // New work stops coming before the streams that are open end.
@@ -194,6 +196,7 @@ pub async fn run(
     tokio::select! {
         served = serve => Ok(served?),
         refused = registration.keep() => Err(refused),
+        () = reloading => Ok(()),
         _ = died => {
             vitals.set_device_runs(false);
             Err(RunError::DeviceDied)
@@ -203,16 +206,6 @@ pub async fn run(
             Ok(())
         }
     }
-}
-
-/// The coordinator shows this worker its own token. Only it calls, so there is a limit of connections and none of calls.
-fn door(config: &Config) -> Result<Door, RunError> {
-    let own = config.credentials.token.clone().map(|secret| Grant { role: Role::Worker, secret });
-    let tokens = own.map(|grant| TokenTable::new(&[grant]));
-    let tls = config.credentials.identity.clone().map(|identity| ServerTls { identity, client_ca: None });
-    let door = Door::new(config.lines, None);
-    door.change(tokens, tls.as_ref()).map_err(RunError::Certificate)?;
-    Ok(door)
 }
 
 fn open_cache(config: &Config, model: &Model) -> Result<Option<ResponseCache>, CacheError> {

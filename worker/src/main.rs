@@ -13,7 +13,7 @@ use clap::Parser;
 use lode_domain::access::{Exposure, Role, Secret, grants};
 use lode_proto::{Authority, Credentials, Identity, LineLimits};
 use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Stages, Vitals};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
 /// Mines shards and generates text on one device, for one coordinator.
@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
     after_help = "Examples:
   lode-worker --coordinator http://127.0.0.1:7400 --model demo=./models/demo
   lode-worker --coordinator http://10.0.0.1:7400 --model gpt2=openai-community/gpt2 \\
-              --device cuda:1 --listen 0.0.0.0:7500 --advertise http://10.0.0.2:7500 --token-file worker.token"
+              --device cuda:1 --listen 0.0.0.0:7500 --advertise http://10.0.0.2:7500 --token-file worker.token
+
+SIGHUP reads the token file and the certificates again; what is wrong with them is logged, and the old ones stay."
 )]
 struct Args {
     /// URL of the coordinator.
@@ -125,18 +127,19 @@ async fn main() -> anyhow::Result<()> {
     let source = args.model.clone();
     let model = tokio::task::spawn_blocking(move || lode_worker::load(&source, &options)).await??;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
+    let (credentials, known) = watch::channel(credentials);
     let config = Config {
-        coordinator: args.coordinator,
-        name: args.model.name,
+        coordinator: args.coordinator.clone(),
+        name: args.model.name.clone(),
         memory_budget: args.memory_budget.as_u64(),
-        spill_dir: args.spill_dir,
-        cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir },
+        spill_dir: args.spill_dir.clone(),
+        cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir.clone() },
         sequences: args.max_sequences,
-        advertise: args.advertise,
+        advertise: args.advertise.clone(),
         precision: args.dtype,
         vitals: Vitals::default(),
         stages: Stages::default(),
-        credentials,
+        credentials: known,
         lines: LineLimits { connections: args.max_connections.get() as usize, ..LineLimits::default() },
     };
     lode_ops::allow_files(u64::from(args.max_connections.get()) + 256);
@@ -144,7 +147,11 @@ async fn main() -> anyhow::Result<()> {
         front.speak_for(Arc::new(config.vitals.clone()));
     }
     let shutdown = CancellationToken::new();
-    tokio::spawn(lode_ops::stop_on_signal(shutdown.clone()));
+    tokio::spawn(lode_ops::heed_signals(shutdown.clone(), move || match args.credentials() {
+        // Nobody listens any more to one that stops.
+        Ok(new) => drop(credentials.send(new)),
+        Err(error) => tracing::error!(error = format!("{error:#}"), "the old token and certificates stay"),
+    }));
     lode_worker::run(config, model, listener, shutdown).await?;
     tracing::info!("stopped");
     Ok(())

@@ -1,6 +1,9 @@
 //! The worker's place in the cluster: register, say every few seconds that it lives, register again when forgotten.
 
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use lode_domain::{cluster::WorkerCard, id::WorkerId};
 use lode_proto::{
@@ -20,7 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Registration {
     url: String,
     card: WorkerCard,
-    stub: RegistryClient<BearerChannel>,
+    stub: Mutex<RegistryClient<BearerChannel>>,
     worker: Mutex<Option<WorkerId>>,
     /// Set with the goodbye: who leaves does not register again.
     leaving: CancellationToken,
@@ -40,13 +43,38 @@ impl Registration {
         credentials: &Credentials,
         vitals: Vitals,
     ) -> Result<Self, RunError> {
-        let bad = |reason: BadCredentials| RunError::BadUrl { url: url.clone(), reason };
-        let bearer = credentials.bearer().map_err(bad)?;
-        let endpoint =
-            credentials.endpoint(&url).map_err(bad)?.connect_timeout(TIMEOUT).timeout(TIMEOUT).tcp_nodelay(true);
-        let stub = RegistryClient::with_interceptor(endpoint.connect_lazy(), bearer);
-        let leaving = CancellationToken::new();
+        let stub = stub(&url, credentials).map_err(|reason| RunError::BadUrl { url: url.clone(), reason })?;
+        let (stub, leaving) = (Mutex::new(stub), CancellationToken::new());
         Ok(Self { url, card, stub, worker: Mutex::new(None), leaving, vitals })
+    }
+
+    /// A way to the coordinator with other credentials.
+    ///
+    /// # Errors
+    /// If they do not go with its URL.
+    pub(crate) fn stub(&self, credentials: &Credentials) -> Result<RegistryClient<BearerChannel>, BadCredentials> {
+        stub(&self.url, credentials)
+    }
+
+    /// Speaks through another stub from now on, unless the coordinator refuses it. One that cannot be reached may come to know
+    /// it.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(crate) async fn introduce(&self, stub: RegistryClient<BearerChannel>) -> Result<(), Fault> {
+        if let Some(worker) = self.get() {
+            let sign = HeartbeatRequest { worker: worker.0, url: self.card.url.clone() };
+            match stub.clone().heartbeat(sign).await.map_err(Fault::from) {
+                Err(fault) if is_refusal(&fault) => return Err(fault),
+                _ => {}
+            }
+        }
+        *locked(&self.stub) = stub;
+        Ok(())
+    }
+
+    fn current(&self) -> RegistryClient<BearerChannel> {
+        locked(&self.stub).clone()
     }
 
     /// Keeps the worker registered; ends only if the coordinator refuses it.
@@ -72,7 +100,7 @@ impl Registration {
         let mut wait = Duration::from_millis(100);
         loop {
             let request = RegisterRequest::from(self.card.clone());
-            match self.stub.clone().register(request).await.map_err(Fault::from) {
+            match self.current().register(request).await.map_err(Fault::from) {
                 Ok(reply) => {
                     let reply = reply.into_inner();
                     let worker = WorkerId(reply.worker);
@@ -94,7 +122,7 @@ impl Registration {
     /// False only when the coordinator answers that it does not know the worker: one that is away may come back.
     async fn is_known(&self) -> bool {
         let Some(worker) = self.get() else { return false };
-        match self.stub.clone().heartbeat(HeartbeatRequest { worker: worker.0, url: self.card.url.clone() }).await {
+        match self.current().heartbeat(HeartbeatRequest { worker: worker.0, url: self.card.url.clone() }).await {
             Ok(reply) => reply.into_inner().known,
             Err(status) => {
                 tracing::warn!(coordinator = self.url, fault = %Fault::from(status), "no answer to a heartbeat");
@@ -109,18 +137,29 @@ impl Registration {
         let Some(worker) = self.get() else { return };
         self.set(None);
         if let Err(status) =
-            self.stub.clone().deregister(DeregisterRequest { worker: worker.0, url: self.card.url.clone() }).await
+            self.current().deregister(DeregisterRequest { worker: worker.0, url: self.card.url.clone() }).await
         {
             tracing::warn!(fault = %Fault::from(status), "could not say goodbye");
         }
     }
 
     fn get(&self) -> Option<WorkerId> {
-        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *locked(&self.worker)
     }
 
     fn set(&self, worker: Option<WorkerId>) {
         self.vitals.set_registered(worker.is_some());
-        *self.worker.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = worker;
+        *locked(&self.worker) = worker;
     }
+}
+
+fn stub(url: &str, credentials: &Credentials) -> Result<RegistryClient<BearerChannel>, BadCredentials> {
+    let bearer = credentials.bearer()?;
+    let endpoint = credentials.endpoint(url)?.connect_timeout(TIMEOUT).timeout(TIMEOUT).tcp_nodelay(true);
+    Ok(RegistryClient::with_interceptor(endpoint.connect_lazy(), bearer))
+}
+
+/// A panic while a lock was held leaves plain data behind it that is still whole.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -10,6 +10,7 @@ use lode_client::embedded::{Config, Embedded};
 use lode_coordinator::LimitArgs;
 use lode_domain::access::{Exposure, Grant, grants};
 use lode_worker::ModelSource;
+use tokio_util::sync::CancellationToken;
 
 use super::session::load;
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
 /// Start an embedded cluster as a server, until Ctrl-C
 ///
 /// A coordinator and workers in one process. Further workers on other machines can join it with `lode-worker
-/// --coordinator URL`. Writes the URL to stdout once all workers are ready.
+/// --coordinator URL`. Writes the URL to stdout once all workers are ready. SIGHUP reads the token file again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lode up --model gpt2=./models/gpt2
@@ -60,13 +61,22 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let mut cluster = Embedded::start(config, Some(workers)).await?;
     write(&format!("{}\n", cluster.url()))?;
     note(next_steps(global, &args.model, cluster.url(), &data_dir));
+    let shutdown = CancellationToken::new();
+    let (admit, token_file) = (cluster.gatekeeper(), args.token_file);
+    tokio::spawn(lode_ops::heed_signals(shutdown.clone(), move || {
+        let Some(path) = &token_file else { return note("no --token-file to read again") };
+        match read_tokens(path).and_then(|grants| Ok(admit(grants)?)) {
+            Ok(()) => note("tokens read again"),
+            Err(error) => note(format!("the old tokens stay: {error:#}")),
+        }
+    }));
     tokio::select! {
         error = cluster.broken() => {
             // The other parts still get to end in good order.
             let _ = cluster.stop().await;
             return Err(error.into());
         }
-        signal = lode_ops::stopped() => signal?,
+        () = shutdown.cancelled() => {}
     }
     note("stopping");
     Ok(cluster.stop().await?)

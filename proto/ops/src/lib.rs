@@ -21,6 +21,6 @@ pub use self::{
     metric::{Kind, Metric},
     otlp::{BadOtlp, Telemetry},
     pause::pause_at,
-    signal::{heed_signals, stop_on_signal, stopped, terminated},
+    signal::{heed_signals, stopped, terminated},
 };
 pub use metrics::Unit;

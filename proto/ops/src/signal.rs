@@ -29,16 +29,8 @@ pub async fn stopped() -> io::Result<()> {
     }
 }
 
-/// Cancels `shutdown` on the first of them, so that a server ends in good order.
-pub async fn stop_on_signal(shutdown: CancellationToken) {
-    match stopped().await {
-        Ok(()) => tracing::info!("stopping"),
-        Err(error) => return tracing::error!(%error, "cannot listen for signals"),
-    }
-    shutdown.cancel();
-}
-
-/// The same for a server that can read its files again: `reload` is called on SIGHUP, and the others stop it.
+/// Cancels `shutdown` on Ctrl-C and SIGTERM, so that a server ends in good order, and calls `reload` on SIGHUP: it reads its files
+/// again.
 pub async fn heed_signals(shutdown: CancellationToken, mut reload: impl FnMut()) {
     let listen = || Ok::<_, io::Error>((signal(SignalKind::terminate())?, signal(SignalKind::hangup())?));
     let (mut terminate, mut hang_up) = match listen() {
