@@ -25,8 +25,8 @@ use crate::{
     tally::Tally,
 };
 
-/// Events between a worker's stream and the disk; a full channel slows the worker down.
-const IN_FLIGHT: usize = 16;
+/// Events between a worker's stream and the disk, of up to 4 MiB each; a full channel slows the worker down.
+const IN_FLIGHT: usize = 2;
 /// Tokens below which a run says little about a worker's speed.
 const TELLING_TOKENS: u64 = 2_000;
 

@@ -55,7 +55,9 @@ use lode_proto::{
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{conditions::Resolver, http::Phase, job::Jobs, journal::Journal, places::Places, registry::Registry, spool::Spool};
+use self::{
+    conditions::Resolver, http::Phase, job::Jobs, journal::Journal, places::Places, registry::Registry, spool::Spool,
+};
 pub use self::{
     config::{Config, Timing},
     journal::JournalError,

@@ -176,8 +176,8 @@ mod tests {
     #[test]
     fn places_are_shared_evenly() {
         let mut queue = Queue::default();
-        (0..2).for_each(|name| drop(join(&mut queue, 1, name)));
-        (10..12).for_each(|name| drop(join(&mut queue, 2, name)));
+        (0..2).for_each(|name| assert_eq!(join(&mut queue, 1, name), None));
+        (10..12).for_each(|name| assert_eq!(join(&mut queue, 2, name), None));
         assert_eq!((0..4).map(|_| serve(&mut queue)).collect::<Vec<_>>(), [0, 10, 1, 11]);
         // The first has one of its two left, the second both.
         queue.end(caller(1), 1);

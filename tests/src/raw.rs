@@ -114,9 +114,25 @@ impl Raw {
 impl Ended {
     fn of(headers: HeaderMap) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let (status, message) = (text("grpc-status").parse().ok(), text("grpc-message").replace("%20", " "));
+        let (status, message) = (text("grpc-status").parse().ok(), decoded(text("grpc-message")));
         Self { status, message, headers }
     }
+}
+
+/// A message as gRPC writes it: what is no plain character stands as `%` and two hexadecimal digits.
+fn decoded(text: &str) -> String {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.split_at_checked(2).map(|(digits, rest)| (u8::from_str_radix(digits, 16), rest)) {
+            Some((Ok(byte), rest)) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(rest.as_bytes());
+            }
+            _ => bytes.extend_from_slice(format!("%{part}").as_bytes()),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Bytes as gRPC frames one message.
