@@ -175,6 +175,7 @@ pub(crate) enum Command {
     Nearest(cmd::nearest::Args),
     Export(cmd::export::Args),
     Generate(cmd::generate::Args),
+    Chat(cmd::chat::Args),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(cmd::bench::Command),

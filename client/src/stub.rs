@@ -4,6 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use futures::{Stream, StreamExt as _};
 use lode_domain::{
+    chat::ChatMessage,
     cluster::ClusterStatus,
     compare::{Experts, LayerShare},
     concept::ConceptId,
@@ -216,6 +217,17 @@ impl Client {
     pub async fn generate(&self, request: GenerateRequest) -> Result<Events<GenerateEvent>, Fault> {
         let stream = self.stub().generate(wire::GenerateRequest::from(request)).await?;
         Ok(events(stream.into_inner()))
+    }
+
+    /// A conversation as the model wants it written out, ready for the assistant's next words.
+    ///
+    /// # Errors
+    /// If the model is unknown, was not made for conversations ([`FaultKind::Precondition`](crate::FaultKind::Precondition)), or does
+    /// not take this one.
+    pub async fn render_chat(&self, model: &ModelName, messages: Vec<ChatMessage>) -> Result<String, Fault> {
+        let messages = messages.into_iter().map(Into::into).collect();
+        let request = wire::RenderChatRequest { model: model.to_string(), messages };
+        Ok(self.stub().render_chat(request).await?.into_inner().prompt)
     }
 
     /// A call needs a stub of its own; they share the connection.

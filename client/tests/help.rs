@@ -20,7 +20,8 @@ fn every_command_has_help_with_an_example() {
         let (success, help) = lode(&[name, "--help"]);
         assert!(success && help.contains("Example") && help.contains(&format!("lode {name}")), "{help}");
     }
-    for (group, name) in [("units", "top"), ("units", "show"), ("units", "layers"), ("bench", "mine")] {
+    let grouped = [("units", "top"), ("units", "show"), ("units", "layers"), ("bench", "mine"), ("bench", "serve")];
+    for (group, name) in grouped {
         let (success, help) = lode(&[group, name, "--help"]);
         assert!(success && help.contains("Example"), "{help}");
     }

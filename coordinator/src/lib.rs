@@ -2,10 +2,11 @@
 //! queries from it and hands generation requests to a worker.
 //!
 //! Only `server.rs`, `registry_server.rs` and `worker_client.rs` know the wire. A new RPC is a method in a server file
-//! that asks one of the others.
+//! that asks one of the others; what is served over HTTP is in `http/`.
 
 mod attempt;
 mod board;
+mod chat;
 mod commit;
 mod conditions;
 pub mod config;
@@ -36,11 +37,12 @@ mod worker_client;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, atomic::AtomicU8},
-    time::Duration,
+    sync::{Arc, OnceLock, atomic::AtomicU8},
+    time::{Duration, SystemTime},
 };
 
 use arc_swap::ArcSwap;
+use axum::Router;
 use futures::FutureExt as _;
 use lode_domain::{
     cluster::ClusterStatus,
@@ -49,7 +51,7 @@ use lode_domain::{
 };
 use lode_index::{Index, IndexError};
 use lode_proto::{
-    BadTls, Door, SMALL_MESSAGE,
+    BadTls, Door, Fault, SMALL_MESSAGE,
     wire::{lode_server::LodeServer, registry_server::RegistryServer},
 };
 use tokio::net::TcpListener;
@@ -96,6 +98,11 @@ pub struct Coordinator {
     phase: AtomicU8,
     security: ArcSwap<Security>,
     door: Door,
+    started: SystemTime,
+    /// What is answered over HTTP; made with the first connection.
+    router: OnceLock<Router>,
+    /// Calls over HTTP that run.
+    calls: TaskTracker,
 }
 
 /// A coordinator whose data cannot be used.
@@ -152,6 +159,9 @@ impl Coordinator {
             phase: AtomicU8::new(Phase::Starting as u8),
             security: ArcSwap::from_pointee(config.security.clone()),
             door: Door::new(config.limits.lines, Some(config.limits.calls)),
+            started: SystemTime::now(),
+            router: OnceLock::new(),
+            calls: TaskTracker::new(),
         }))
     }
 
@@ -186,6 +196,16 @@ impl Coordinator {
         self.door.change(security.tokens.clone(), security.tls.as_ref())?;
         self.security.store(Arc::new(security));
         Ok(())
+    }
+
+    /// Asks the index on a blocking thread.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Index) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T, Fault> {
+        let index = self.index.clone();
+        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
+        answer.map_err(|error| Fault::internal(format!("the query failed: {error}")))?
     }
 
     /// The cluster at this moment.
@@ -242,8 +262,16 @@ pub async fn run(
         tokio::time::sleep(DRAIN).await;
     }
     .shared();
+    let calls = &coordinator.calls;
+    let served = async {
+        let served = serve.await;
+        // Those over HTTP come to their end too.
+        calls.close();
+        calls.wait().await;
+        served
+    };
     tokio::select! {
-        served = serve => served?,
+        served = served => served?,
         () = overdue.clone() => tracing::warn!("streams were still open {} s after shutdown", DRAIN.as_secs()),
     }
     reaper.abort();

@@ -101,11 +101,13 @@ async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     // Its end is the end of the process: the last spans are sent then.
     let _telemetry = args.operations.observe("lode-coordinator")?;
+    let security = args.security()?;
+    let exposure = Exposure::of(security.tokens.is_some(), args.insecure);
+    exposure.check(args.grpc)?;
+    args.operations.http.map_or(Ok(()), |http| exposure.check(http))?;
     // Up before the index is open: probes hear that the coordinator lives and is not ready.
     let front = args.operations.front(&[lode_coordinator::METRICS]).await?;
 
-    let security = args.security()?;
-    Exposure::of(security.tokens.is_some(), args.insecure).check(args.grpc)?;
     let limits = args.limits.limits();
     // A connection takes a file; the index and the rest have theirs too.
     lode_ops::allow_files(limits.lines.connections as u64 + 256);

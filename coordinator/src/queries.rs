@@ -9,7 +9,7 @@ use lode_domain::{
     query::{
         ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow,
     },
-    record::{ConceptKey, ModelRecord},
+    record::{ConceptHeader, ConceptKey, ModelRecord},
     unit::{UnitId, UnitName, UnitSpace},
 };
 use lode_index::{Index, IndexError, QueryError};
@@ -59,6 +59,12 @@ pub(crate) fn concepts(index: &Index, model: &ModelName) -> Result<Vec<IndexedCo
     let model = index.model_named(model).map_err(of_index)?;
     let indexed = |(key, header): (ConceptKey, _)| IndexedConcept { concept: key.concept, recipe: key.recipe, header };
     Ok(index.concepts(model.hash).map_err(of_index)?.into_iter().map(indexed).collect())
+}
+
+/// What a concept's expertise rests on; above all, whether it is there.
+pub(crate) fn header(index: &Index, of: &ConceptRef) -> Result<ConceptHeader, Fault> {
+    let (_, key) = subject(index, of)?;
+    index.header(&key).map_err(of_index)
 }
 
 /// Units of a concept by AP.

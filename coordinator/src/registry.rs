@@ -11,6 +11,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use lode_domain::{
+    chat::ChatTemplate,
     cluster::{PROTOCOL_VERSION, WorkerCard, WorkerStatus},
     id::{JobId, ModelHash, ModelName, WorkerId},
 };
@@ -283,6 +284,11 @@ impl Registry {
         locked(&self.members).values().filter(|member| member.card.model.hash == hash).cloned().collect()
     }
 
+    /// How a model wants conversations written out, as the first of its workers says.
+    pub(crate) fn chat_template(&self, hash: ModelHash) -> Option<ChatTemplate> {
+        self.with_model(hash).into_iter().find_map(|member| member.card.chat.clone())
+    }
+
     /// All workers, by id.
     pub(crate) fn list(&self) -> Vec<WorkerStatus> {
         let status = |member: &Arc<Member>| WorkerStatus {
@@ -361,6 +367,7 @@ mod tests {
             tokens_per_second: 10.0,
             sequences: 64,
             model,
+            chat: None,
         }
     }
 

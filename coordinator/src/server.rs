@@ -11,10 +11,9 @@ use lode_domain::{
     job::Job,
     unit::UnitName,
 };
-use lode_index::Index;
 use lode_proto::{
     Fault,
-    convert::{BadField, JobAssembly, query_experts, query_subject, top_query},
+    convert::{BadField, JobAssembly, chat_request, query_experts, query_subject, top_query},
     wire::{self, submit_job_request::Message},
 };
 use tokio::time::{Duration, Instant};
@@ -22,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataMap};
 
 use crate::{
-    Coordinator, dispatch,
+    Coordinator, chat, dispatch,
     fault::{self, of_index},
     job_run,
     planning::outline,
@@ -45,21 +44,11 @@ impl Front {
     /// The model that a job is about; somebody must have it.
     async fn mined_model(&self, spec: &JobSpec) -> Result<ModelHash, Status> {
         let name = spec.model.clone();
-        let model = self.ask(move |index| index.model_named(&name).map_err(of_index)).await?;
+        let model = self.coordinator.ask(move |index| index.model_named(&name).map_err(of_index)).await?;
         if self.coordinator.registry.with_model(model.hash).is_empty() {
             return Err(Fault::precondition(format!("no worker has model `{}`: start one first", spec.model)).into());
         }
         Ok(model.hash)
-    }
-
-    /// Asks the index on a blocking thread.
-    async fn ask<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Index) -> Result<T, Fault> + Send + 'static,
-    ) -> Result<T, Status> {
-        let index = self.coordinator.index.clone();
-        let answer = tokio::task::spawn_blocking(move || question(&index)).await;
-        Ok(answer.map_err(|error| Fault::internal(format!("the query failed: {error}")))??)
     }
 }
 
@@ -179,7 +168,7 @@ impl wire::lode_server::Lode for Front {
         _request: Request<wire::GetStatusRequest>,
     ) -> Result<Response<wire::GetStatusReply>, Status> {
         let coordinator = self.coordinator.clone();
-        let status = self.ask(move |_| coordinator.status().map_err(of_index)).await?;
+        let status = self.coordinator.ask(move |_| coordinator.status().map_err(of_index)).await?;
         Ok(Response::new(status.into()))
     }
 
@@ -188,7 +177,7 @@ impl wire::lode_server::Lode for Front {
         request: Request<wire::ListConceptsRequest>,
     ) -> Result<Response<wire::ListConceptsReply>, Status> {
         let model: ModelName = parse(&request.into_inner().model)?;
-        let concepts = self.ask(move |index| queries::concepts(index, &model)).await?;
+        let concepts = self.coordinator.ask(move |index| queries::concepts(index, &model)).await?;
         let concepts = concepts.into_iter().map(Into::into).collect();
         Ok(Response::new(wire::ListConceptsReply { concepts }))
     }
@@ -198,7 +187,7 @@ impl wire::lode_server::Lode for Front {
         request: Request<wire::TopUnitsRequest>,
     ) -> Result<Response<wire::TopUnitsReply>, Status> {
         let (of, query) = top_query(request.into_inner()).map_err(bad)?;
-        let top = self.ask(move |index| queries::top(index, &of, &query)).await?;
+        let top = self.coordinator.ask(move |index| queries::top(index, &of, &query)).await?;
         Ok(Response::new(top.into()))
     }
 
@@ -210,7 +199,7 @@ impl wire::lode_server::Lode for Front {
         let model: ModelName = parse(&request.model)?;
         let unit: UnitName = parse(&request.unit)?;
         let recipe = request.recipe.unwrap_or_default().try_into().map_err(bad)?;
-        let rows = self.ask(move |index| queries::show(index, &model, &unit, recipe)).await?;
+        let rows = self.coordinator.ask(move |index| queries::show(index, &model, &unit, recipe)).await?;
         Ok(Response::new(wire::ShowUnitReply { rows: rows.into_iter().map(Into::into).collect() }))
     }
 
@@ -221,7 +210,7 @@ impl wire::lode_server::Lode for Front {
         let request = request.into_inner();
         let of = query_subject(request.of).map_err(bad)?;
         let experts = query_experts(request.experts).map_err(bad)?;
-        let rows = self.ask(move |index| queries::layers(index, &of, experts)).await?;
+        let rows = self.coordinator.ask(move |index| queries::layers(index, &of, experts)).await?;
         Ok(Response::new(wire::LayerSharesReply { rows: rows.into_iter().map(Into::into).collect() }))
     }
 
@@ -230,7 +219,7 @@ impl wire::lode_server::Lode for Front {
         let first = query_subject(request.first).map_err(bad)?;
         let second = ConceptId::try_from(request.second.unwrap_or_default()).map_err(bad)?;
         let experts = query_experts(request.experts).map_err(bad)?;
-        let answer = self.ask(move |index| queries::overlap_of(index, &first, &second, experts)).await?;
+        let answer = self.coordinator.ask(move |index| queries::overlap_of(index, &first, &second, experts)).await?;
         Ok(Response::new(answer.into()))
     }
 
@@ -238,7 +227,7 @@ impl wire::lode_server::Lode for Front {
         let request = request.into_inner();
         let of = query_subject(request.of).map_err(bad)?;
         let experts = query_experts(request.experts).map_err(bad)?;
-        let rows = self.ask(move |index| queries::nearest(index, &of, experts, request.limit)).await?;
+        let rows = self.coordinator.ask(move |index| queries::nearest(index, &of, experts, request.limit)).await?;
         Ok(Response::new(wire::NearestReply { rows: rows.into_iter().map(Into::into).collect() }))
     }
 
@@ -247,10 +236,19 @@ impl wire::lode_server::Lode for Front {
     async fn export(&self, request: Request<wire::ExportRequest>) -> Result<Response<Self::ExportStream>, Status> {
         use wire::export_event::Event;
         let of = query_subject(request.into_inner().of).map_err(bad)?;
-        let (header, blocks) = self.ask(move |index| queries::export(index, &of)).await?;
+        let (header, blocks) = self.coordinator.ask(move |index| queries::export(index, &of)).await?;
         let events = std::iter::once(Event::Header(header.into())).chain(blocks.map(|b| Event::Block(b.into())));
         let events = events.map(|event| Ok(wire::ExportEvent { event: Some(event) }));
         Ok(Response::new(Box::pin(futures::stream::iter(events))))
+    }
+
+    async fn render_chat(
+        &self,
+        request: Request<wire::RenderChatRequest>,
+    ) -> Result<Response<wire::RenderChatReply>, Status> {
+        let (model, messages) = chat_request(request.into_inner()).map_err(bad)?;
+        let prompt = chat::render(&self.coordinator, &model, &messages).await?;
+        Ok(Response::new(wire::RenderChatReply { prompt }))
     }
 
     type GenerateStream = Events<wire::GenerateEvent>;

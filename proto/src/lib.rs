@@ -15,7 +15,8 @@ pub mod trace;
 pub use credentials::{BadCredentials, Bearer, BearerChannel, Credentials};
 pub use distrust::distrust;
 pub use door::{
-    BadTls, CallLimits, Caller, Door, Guard, Guarded, Line, LineInfo, LineLimits, SMALL_MESSAGE, bearer_of,
+    Admitted, BadTls, CallLimits, Caller, Door, Guard, Guarded, Knock, Line, LineInfo, LineLimits, SMALL_MESSAGE,
+    bearer_of,
 };
 pub use fault::{Fault, FaultKind};
 pub use pem::{Authority, BadPem, Identity, ServerTls};

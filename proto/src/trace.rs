@@ -35,7 +35,7 @@ impl RequestId {
     }
 
     /// That of a call, or a new one if the caller gave none that can be logged.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub fn of(headers: &HeaderMap) -> Self {
         headers.get(HEADER).and_then(Self::read).unwrap_or_else(Self::random)
     }
 
@@ -62,7 +62,7 @@ impl RequestId {
     }
 
     /// As it travels.
-    pub(crate) fn header(&self) -> HeaderValue {
+    pub fn header(&self) -> HeaderValue {
         self.0.clone()
     }
 
@@ -72,7 +72,7 @@ impl RequestId {
     }
 
     /// Makes it the current one of `future`.
-    pub(crate) fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
+    pub fn scope<F: Future>(self, future: F) -> impl Future<Output = F::Output> {
         CURRENT.scope(self, future)
     }
 }
@@ -96,7 +96,7 @@ pub fn carried<F: Future>(future: F) -> impl Future<Output = F::Output> {
 }
 
 /// The span of a call that came in. It is of the highest level, so that no filter takes the id from the lines that are left.
-pub(crate) fn of_call(path: &str, request: &RequestId, headers: &HeaderMap) -> Span {
+pub fn of_call(path: &str, request: &RequestId, headers: &HeaderMap) -> Span {
     let rpc = path.trim_start_matches("/lode.v1.");
     let span = tracing::error_span!("call", rpc, %request);
     let parent = global::get_text_map_propagator(|propagator| propagator.extract(&HeaderExtractor(headers)));

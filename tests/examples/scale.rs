@@ -242,6 +242,7 @@ async fn register(worker: usize, units: u32, coordinator: String, sent: Arc<Atom
         tokens_per_second: 20_000.0,
         sequences: 1,
         model,
+        chat: None,
     };
     let mut registry = loop {
         match RegistryClient::connect(coordinator.clone()).await {

@@ -8,14 +8,16 @@ mod mined;
 mod process;
 mod proxy;
 mod raw;
+mod schema;
 
 pub use self::{
     cluster::{Cluster, Flags, lode},
     data::{Case, demo_concepts, demo_model, few_concepts, golden_cases, repository, shared},
-    http::{Answer, Front},
+    http::{Answer, Front, request},
     hub::Hub,
     mined::{Expected, status_of, wait_until},
     process::{Output, Program, binary},
     proxy::Proxy,
     raw::{Ended, Held, Raw, message},
+    schema::misfits,
 };

@@ -333,3 +333,47 @@ fn an_expired_server_is_not_trusted() {
     let said = lode_at(&cluster.url(), &[office.authority_flag("--ca", "ours")]).refused();
     says(&said, &["the server's certificate has expired"]);
 }
+
+/// Asks over TLS what an HTTP client would.
+fn over_tls(address: std::net::SocketAddr, authority: &Path, request: &str) -> lode_tests::Answer {
+    use std::io::{Read as _, Write as _};
+    use tokio_rustls::rustls::{
+        ClientConfig, ClientConnection, RootCertStore, StreamOwned,
+        pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(authority).unwrap()).unwrap();
+    let provider = std::sync::Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config = config.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let connection = ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    let mut stream = StreamOwned::new(connection, std::net::TcpStream::connect(address).unwrap());
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    // Servers that close without a farewell of TLS's own have said all the same.
+    let _ = stream.read_to_end(&mut answer);
+    lode_tests::Answer::read(&String::from_utf8(answer).unwrap())
+}
+
+#[test]
+fn the_api_is_encrypted_and_probes_need_not_be() {
+    let office = Office::new();
+    let ours = office.authority("ours");
+    office.sign("server", &ours, 2090);
+    let ca = office.authority_flag("--ca", "ours");
+    let coordinator = [office.identity("server"), words("--http 127.0.0.1:0")].concat();
+    let mut cluster = Cluster::start_with(Flags { coordinator, worker: ca.clone(), client: ca }, 1, &demo_model());
+    let front = cluster.coordinator.as_mut().unwrap().front();
+    let ask = |path: &str| {
+        over_tls(front.address(), &office.path("ours.pem"), &lode_tests::request(&format!("GET {path}"), "", ""))
+    };
+    assert_eq!(ask("/v1/models").ok()["data"][0]["id"], "m");
+    let plain = front.get("/v1/models");
+    assert_eq!(plain.status, 403);
+    says(&plain.body, &["use https://"]);
+    for probe in ["/healthz", "/readyz", "/metrics"] {
+        assert_eq!((front.get(probe).status, ask(probe).status), (200, 200), "{probe}");
+    }
+}

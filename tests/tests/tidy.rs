@@ -25,7 +25,7 @@ const EDGES: [(&str, &[&str]); 10] = [
 ];
 
 /// Packages that only some may name, with the reason in ARCHITECTURE.md.
-const FENCED: [(&str, &[&str]); 12] = [
+const FENCED: [(&str, &[&str]); 13] = [
     ("sled", &["lode-index"]),
     ("candle-core", &["lode-model", "lode-demo"]),
     ("candle-transformers", &["lode-model"]),
@@ -33,7 +33,8 @@ const FENCED: [(&str, &[&str]); 12] = [
     ("tonic", &["lode-proto", "lode-coordinator", "lode-worker", "lode-client"]),
     ("tonic-prost", &["lode-proto"]),
     ("prost", &["lode-proto"]),
-    ("axum", &["lode-ops"]),
+    ("axum", &["lode-ops", "lode-coordinator"]),
+    ("minijinja", &["lode-coordinator"]),
     ("metrics", &["lode-ops"]),
     ("tokio", &["lode-ops", "lode-proto", "lode-coordinator", "lode-worker", "lode-client", "lode-tests"]),
     ("governor", &["lode-proto"]),

@@ -243,5 +243,6 @@ fn card(config: &Config, model: &Model, url: String, tokens_per_second: f64) -> 
             context_len: model.context_len() as u32,
             layers: model.unit_space().layers().to_vec(),
         },
+        chat: model.chat_template().cloned(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use lode_client::Client;
 use lode_domain::{
     concept::ConceptId,
     generation::{GenerateRequest, MOST_CONCEPTS},
@@ -13,10 +14,13 @@ use lode_domain::{
 };
 
 use super::{samples::Samples, session::on_workers};
-use crate::args::{Global, ModelArg, RecipeArgs};
+use crate::{
+    args::{Global, ModelArg, RecipeArgs},
+    output::{Format, print},
+};
 
 /// Units forced for a concept unless told otherwise.
-const DEFAULT_K: u32 = 50;
+pub(super) const DEFAULT_K: u32 = 50;
 
 /// Continue a text, with the experts of concepts forced
 ///
@@ -27,6 +31,7 @@ const DEFAULT_K: u32 = 50;
 #[command(after_help = "Examples:
   lode generate --model gpt2 --prompt 'Once upon a time'
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --k 50 --num 5 --seed 7
+  lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --compare --seed 7
   lode generate --model gpt2 --prompt 'She saw' --concept topic/sea:30 --concept sense/bass:60
   lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random --format json
   lode generate --model gpt2 --prompt 'Dear' --stop '\n' --observe topic/sea --logprobs 3 --format json
@@ -38,9 +43,29 @@ pub(crate) struct Args {
     /// The text to continue.
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     prompt: String,
+    #[command(flatten)]
+    conditions: ConditionArgs,
+    /// A concept whose strength is told with every token; with :K, by that many experts. May be repeated.
+    ///
+    /// 0 is like the concept's negatives on average, 1 like its positives. Shown by --format json.
+    #[arg(long = "observe", value_name = "GROUP/NAME[:K]")]
+    observe: Vec<ConceptArg>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Number of continuations.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    num: u32,
+    /// Show beside it what the same seed gives with nothing forced.
+    #[arg(long)]
+    compare: bool,
+}
+
+/// What is forced.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ConditionArgs {
     /// A concept whose experts are forced; with :K, that many. May be repeated.
     #[arg(long = "concept", value_name = "GROUP/NAME[:K]")]
-    concepts: Vec<ConceptArg>,
+    pub(super) concepts: Vec<ConceptArg>,
     /// Units forced for each concept that does not say [default: 50].
     #[arg(long, value_name = "K", requires = "concepts")]
     k: Option<u32>,
@@ -59,22 +84,13 @@ pub(crate) struct Args {
     /// Which part of the ranking they come from: top, bottom, or as controls random, or next (the k after the first k).
     #[arg(long, value_name = "RANK", default_value_t)]
     rank: Rank,
-    /// A concept whose strength is told with every token; with :K, by that many experts. May be repeated.
-    ///
-    /// 0 is like the concept's negatives on average, 1 like its positives. Shown by --format json.
-    #[arg(long = "observe", value_name = "GROUP/NAME[:K]")]
-    observe: Vec<ConceptArg>,
     #[command(flatten)]
     recipe: RecipeArgs,
-    #[command(flatten)]
-    sampling: SamplingArgs,
-    /// Number of continuations.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    num: u32,
 }
 
-#[derive(Debug, clap::Args)]
-struct SamplingArgs {
+/// How tokens are drawn.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct SamplingArgs {
     /// Tokens generated at most.
     #[arg(long, value_name = "N", default_value_t = Sampling::default().max_new_tokens, help_heading = "Sampling")]
     max_new_tokens: u32,
@@ -141,9 +157,9 @@ impl FromStr for UnitArg {
 
 /// A concept, and how many of its experts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct ConceptArg {
-    concept: ConceptId,
-    k: Option<u32>,
+pub(super) struct ConceptArg {
+    pub(super) concept: ConceptId,
+    pub(super) k: Option<u32>,
 }
 
 impl FromStr for ConceptArg {
@@ -161,11 +177,16 @@ impl FromStr for ConceptArg {
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let request = request(&args)?;
-    let needs_index = !args.concepts.is_empty() || !args.observe.is_empty();
-    if global.embedded && global.data_dir.is_none() && needs_index {
-        anyhow::bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is");
+    if !args.conditions.concepts.is_empty() || !args.observe.is_empty() {
+        needs_index(global)?;
+    }
+    if args.compare && request.conditions.is_empty() {
+        anyhow::bail!("--compare compares with nothing forced, and nothing is: give --concept or --unit");
     }
     on_workers(global, &args.model, async move |client| {
+        if args.compare {
+            return compare(&client, request, global.format()).await;
+        }
         let samples = Samples::new(&request, global.format());
         let events = client.generate(request).await?;
         samples.collect(events).await
@@ -173,56 +194,98 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     .await
 }
 
-fn request(args: &Args) -> anyhow::Result<GenerateRequest> {
-    let recipe = args.recipe.resolve()?;
-    let default_value = if recipe.tokens == Tokens::Selfcond { ForcingValue::P50 } else { ForcingValue::Mean };
-    let of_concept = |one: &ConceptArg| Condition {
-        target: Target::Experts {
-            concept: one.concept.clone(),
-            recipe,
-            k: one.k.or(args.k).unwrap_or(DEFAULT_K),
-            rank: args.rank,
-        },
-        value: args.value.unwrap_or(default_value),
-        positions: args.positions,
-    };
-    let observe = |one: &ConceptArg| Observe { concept: one.concept.clone(), recipe, k: one.k.unwrap_or(DEFAULT_K) };
-    let mut conditions: Vec<Condition> = args.concepts.iter().map(of_concept).collect();
-    for one in &args.units {
-        match conditions.last_mut() {
-            // A list of units to one value is one condition.
-            Some(Condition { target: Target::Units(units), value, .. }) if *value == one.value => {
-                units.push(one.unit.clone());
-            }
-            _ => {
-                let target = Target::Units(vec![one.unit.clone()]);
-                conditions.push(Condition { target, value: one.value, positions: args.positions });
+/// Where the concepts that an embedded cluster is asked for must come from.
+pub(super) fn needs_index(global: &Global) -> anyhow::Result<()> {
+    if global.embedded && global.data_dir.is_none() {
+        anyhow::bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is");
+    }
+    Ok(())
+}
+
+/// Generates without and with the conditions, one after the other.
+async fn compare(client: &Client, request: GenerateRequest, format: Format) -> anyhow::Result<()> {
+    let plain = GenerateRequest { conditions: Vec::new(), ..request.clone() };
+    let mut sides = Vec::new();
+    for (side, request) in [("without", plain), ("with", request)] {
+        let mut samples = Samples::of_side(&request, format, side);
+        samples.gather(client.generate(request).await?).await?;
+        sides.push(samples);
+    }
+    if format != Format::Table {
+        print(&Samples::compared(&sides), format)?;
+    }
+    for samples in &sides {
+        samples.conclude()?;
+    }
+    Ok(())
+}
+
+impl ConditionArgs {
+    /// What was meant.
+    pub(super) fn conditions(&self) -> anyhow::Result<Vec<Condition>> {
+        let recipe = self.recipe.resolve()?;
+        let default_value = if recipe.tokens == Tokens::Selfcond { ForcingValue::P50 } else { ForcingValue::Mean };
+        let of_concept = |one: &ConceptArg| Condition {
+            target: Target::Experts {
+                concept: one.concept.clone(),
+                recipe,
+                k: one.k.or(self.k).unwrap_or(DEFAULT_K),
+                rank: self.rank,
+            },
+            value: self.value.unwrap_or(default_value),
+            positions: self.positions,
+        };
+        let mut conditions: Vec<Condition> = self.concepts.iter().map(of_concept).collect();
+        for one in &self.units {
+            match conditions.last_mut() {
+                // A list of units to one value is one condition.
+                Some(Condition { target: Target::Units(units), value, .. }) if *value == one.value => {
+                    units.push(one.unit.clone());
+                }
+                _ => {
+                    let target = Target::Units(vec![one.unit.clone()]);
+                    conditions.push(Condition { target, value: one.value, positions: self.positions });
+                }
             }
         }
+        for condition in &conditions {
+            condition.check()?;
+        }
+        Ok(conditions)
     }
-    for condition in &conditions {
-        condition.check()?;
+}
+
+impl SamplingArgs {
+    /// What was meant.
+    pub(super) fn sampling(&self) -> anyhow::Result<Sampling> {
+        let sampling = Sampling {
+            temperature: self.temperature,
+            top_p: self.top_p,
+            top_k: self.top_k,
+            repetition_penalty: self.repetition_penalty,
+            seed: self.seed,
+            max_new_tokens: self.max_new_tokens,
+            stop: self.stop.clone(),
+            logprobs: self.logprobs,
+        };
+        sampling.check().map_err(|bad| anyhow::anyhow!("--{bad}"))?;
+        Ok(sampling)
     }
+}
+
+fn request(args: &Args) -> anyhow::Result<GenerateRequest> {
+    let recipe = args.conditions.recipe.resolve()?;
+    let observe = |one: &ConceptArg| Observe { concept: one.concept.clone(), recipe, k: one.k.unwrap_or(DEFAULT_K) };
+    let conditions = args.conditions.conditions()?;
     if conditions.len().max(args.observe.len()) > MOST_CONCEPTS {
         anyhow::bail!("a request can have {MOST_CONCEPTS} conditions, and observe {MOST_CONCEPTS} concepts, at most");
     }
-    let sampling = Sampling {
-        temperature: args.sampling.temperature,
-        top_p: args.sampling.top_p,
-        top_k: args.sampling.top_k,
-        repetition_penalty: args.sampling.repetition_penalty,
-        seed: args.sampling.seed,
-        max_new_tokens: args.sampling.max_new_tokens,
-        stop: args.sampling.stop.clone(),
-        logprobs: args.sampling.logprobs,
-    };
-    sampling.check().map_err(|bad| anyhow::anyhow!("--{bad}"))?;
     Ok(GenerateRequest {
         model: args.model.name().clone(),
         prompt: args.prompt.clone(),
         conditions,
         observe: args.observe.iter().map(observe).collect(),
-        sampling,
+        sampling: args.sampling.sampling()?,
         samples: args.num,
     })
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod cancel;
+pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod concepts;
 pub(crate) mod demo;
@@ -41,6 +42,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Nearest(args) => nearest::run(&global, args).await,
         Command::Export(args) => export::run(&global, args).await,
         Command::Generate(args) => generate::run(&global, args).await,
+        Command::Chat(args) => chat::run(&global, args).await,
         Command::Bench(command) => bench::run(&global, command).await,
         Command::Completions(args) => completions::run(&args),
     }

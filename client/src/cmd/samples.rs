@@ -11,6 +11,8 @@ use crate::output::{Cell, Format, Report, Table, note, print, thousands, write};
 /// Samples under way.
 pub(super) struct Samples {
     prompt: String,
+    /// Where samples are compared: which these are.
+    side: Option<&'static str>,
     format: Format,
     conditioned: bool,
     /// What is told with tokens.
@@ -44,6 +46,7 @@ impl Samples {
     pub(super) fn new(request: &GenerateRequest, format: Format) -> Self {
         Self {
             prompt: request.prompt.clone(),
+            side: None,
             format,
             conditioned: !request.conditions.is_empty(),
             told: Told {
@@ -55,10 +58,24 @@ impl Samples {
         }
     }
 
+    /// Those of one side of a comparison.
+    pub(super) fn of_side(request: &GenerateRequest, format: Format, side: &'static str) -> Self {
+        Self { side: Some(side), ..Self::new(request, format) }
+    }
+
     /// Writes the samples: one for people token by token, several each as it completes, for programs all at the end.
-    pub(super) async fn collect(mut self, mut events: Events<GenerateEvent>) -> anyhow::Result<()> {
+    pub(super) async fn collect(mut self, events: Events<GenerateEvent>) -> anyhow::Result<()> {
+        self.gather(events).await?;
+        if self.format != Format::Table {
+            print(&self.report(), self.format)?;
+        }
+        self.conclude()
+    }
+
+    /// The same without what is for programs.
+    pub(super) async fn gather(&mut self, mut events: Events<GenerateEvent>) -> anyhow::Result<()> {
         if self.streams() {
-            write(&self.prompt)?;
+            write(&format!("{}{}", self.label(), self.prompt))?;
         }
         loop {
             let event = tokio::select! {
@@ -79,14 +96,24 @@ impl Samples {
         if self.samples.iter().any(|sample| sample.finished.is_none()) {
             anyhow::bail!("the cluster ended the stream before the text was complete: try again");
         }
-        if self.format != Format::Table {
-            print(&self.report(), self.format)?;
-        }
-        note(self.summary());
+        Ok(())
+    }
+
+    /// Says what was forced.
+    ///
+    /// # Errors
+    /// If that was too much.
+    pub(super) fn conclude(&self) -> anyhow::Result<()> {
+        note(format_args!("{}{}", self.label(), self.summary()));
         if self.finished().any(|finished| finished.reason == FinishReason::NotFinite) {
             anyhow::bail!("the forced values drove the model out of its numbers: force fewer units, or smaller values");
         }
         Ok(())
+    }
+
+    /// What stands before lines of one side of a comparison.
+    fn label(&self) -> String {
+        self.side.map(|side| format!("{:9}", format!("{side}:"))).unwrap_or_default()
     }
 
     fn streams(&self) -> bool {
@@ -94,7 +121,7 @@ impl Samples {
     }
 
     fn take(&mut self, event: GenerateEvent) -> anyhow::Result<()> {
-        let streams = self.streams();
+        let (streams, label) = (self.streams(), self.label());
         let number = match event {
             GenerateEvent::Token { sample, .. } | GenerateEvent::Finished { sample, .. } => sample as usize,
         };
@@ -113,7 +140,8 @@ impl Samples {
                 if streams {
                     write("\n")?;
                 } else if self.format == Format::Table {
-                    write(&format!("[{}] {}{}\n", number + 1, self.prompt, sample.text))?;
+                    let text = &sample.text;
+                    write(&format!("{label}[{}] {}{text}\n", number + 1, self.prompt))?;
                 }
             }
         }
@@ -125,6 +153,12 @@ impl Samples {
     }
 
     fn report(&self) -> Report {
+        Self::compared(std::slice::from_ref(self))
+    }
+
+    /// The samples of all sides in one table.
+    pub(super) fn compared(sides: &[Self]) -> Report {
+        let tells = sides.iter().any(|side| side.told.logprobs || !side.told.observed.is_empty());
         let columns = [
             "sample",
             "prompt",
@@ -137,13 +171,21 @@ impl Samples {
             "forced_positions",
             "forced_writes",
         ];
-        let tells = self.told.logprobs || !self.told.observed.is_empty();
-        let columns = [&columns[..], if tells { &["tokens"] } else { &[] }].concat();
-        let mut table = Table::new("samples", &columns);
+        let is_compared = sides.iter().any(|side| side.side.is_some());
+        let first: &[&'static str] = if is_compared { &["condition"] } else { &[] };
+        let last: &[&'static str] = if tells { &["tokens"] } else { &[] };
+        let mut table = Table::new("samples", &[first, &columns[..], last].concat());
+        sides.iter().for_each(|side| side.rows(&mut table, tells));
+        Report::of(table)
+    }
+
+    /// A row a sample.
+    fn rows(&self, table: &mut Table, tells: bool) {
         for (number, sample) in (1u32..).zip(&self.samples) {
             let Some(finished) = sample.finished else { continue };
             let coverage = finished.coverage;
-            let mut row: Vec<Cell> = vec![
+            let mut row: Vec<Cell> = self.side.map(Cell::from).into_iter().collect();
+            row.extend([
                 number.into(),
                 self.prompt.clone().into(),
                 sample.text.clone().into(),
@@ -154,13 +196,12 @@ impl Samples {
                 coverage.layers.into(),
                 coverage.positions.into(),
                 coverage.writes.into(),
-            ];
+            ]);
             if tells {
                 row.push(self.told.tokens(&sample.tokens).into());
             }
             table.push(row);
         }
-        Report::of(table)
     }
 
     /// What was forced, and how fast.

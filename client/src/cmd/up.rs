@@ -34,8 +34,8 @@ pub(crate) struct Args {
     /// Address to serve gRPC on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     grpc: SocketAddr,
-    /// Address to serve /healthz, /readyz and /metrics on over HTTP; off unless given. Whoever reaches it may read the
-    /// metrics: there is no authentication.
+    /// Address to serve the OpenAI-compatible API, the index as JSON, /healthz, /readyz and /metrics on over HTTP; off
+    /// unless given. The API asks for tokens as gRPC does; the metrics anyone may read.
     #[arg(long, value_name = "ADDR")]
     http: Option<SocketAddr>,
     /// File of `ROLE TOKEN` lines: who may call; roles are admin, miner, reader and worker.
@@ -51,7 +51,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     global.refuse_tls_flags()?;
     let tokens = args.token_file.as_deref().map(read_tokens).transpose()?;
-    Exposure::of(tokens.is_some(), args.insecure).check(args.grpc)?;
+    let exposure = Exposure::of(tokens.is_some(), args.insecure);
+    exposure.check(args.grpc)?;
+    args.http.map_or(Ok(()), |http| exposure.check(http))?;
     let workers = load(global, &args.model).await?;
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
     let limits = args.limits.limits();

@@ -1,6 +1,7 @@
 //! The members of a cluster: what a worker says of itself, what the coordinator says of all.
 
 use crate::{
+    chat::ChatTemplate,
     id::{ModelHash, WorkerId},
     record::ModelRecord,
 };
@@ -29,6 +30,8 @@ pub struct WorkerCard {
     pub sequences: u32,
     /// The model it has loaded.
     pub model: ModelRecord,
+    /// How that wants conversations written out, if it was made for them.
+    pub chat: Option<ChatTemplate>,
 }
 
 /// A registered worker.

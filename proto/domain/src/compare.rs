@@ -177,6 +177,42 @@ pub fn layer_shares(space: &UnitSpace, ap: &[f32], experts: Experts) -> Result<V
     Ok(space.layers().iter().enumerate().map(share).collect())
 }
 
+/// What the same module of every block sums up to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KindShare<'s> {
+    /// The module's name without the block: `mlp.c_fc`.
+    pub name: &'s str,
+    /// Its units in all blocks.
+    pub units: u32,
+    /// How many of them are experts.
+    pub experts: u32,
+    /// Share of all experts, 0 to 1.
+    pub share: f64,
+    /// Highest AP among them.
+    pub max_ap: f32,
+}
+
+/// Sums layers up by kind, in the order in which kinds come first.
+pub fn kind_shares(shares: &[LayerShare]) -> Vec<KindShare<'_>> {
+    let mut kinds: Vec<KindShare<'_>> = Vec::new();
+    for share in shares {
+        let name = share.layer.name.kind();
+        let place = kinds.iter().position(|kind| kind.name == name).unwrap_or_else(|| {
+            kinds.push(KindShare { name, units: 0, experts: 0, share: 0.0, max_ap: f32::MIN });
+            kinds.len() - 1
+        });
+        let kind = &mut kinds[place];
+        kind.units += share.layer.units;
+        kind.experts += share.experts;
+        kind.max_ap = kind.max_ap.max(share.max_ap);
+    }
+    let total: u32 = kinds.iter().map(|kind| kind.experts).sum();
+    for kind in &mut kinds {
+        kind.share = f64::from(kind.experts) / f64::from(total.max(1));
+    }
+    kinds
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 //! Pure and synchronous: no IO, no async, no wire types, no tensors, no storage.
 
 pub mod access;
+pub mod chat;
 pub mod cluster;
 pub mod compare;
 pub mod concept;

@@ -7,8 +7,8 @@ use crate::{BadOtlp, Front, FrontError, LogFormat, Metric, Telemetry};
 /// Flags for operators; flattened into a program's own, which clap tells from these by the name of the struct.
 #[derive(Clone, Debug, clap::Args)]
 pub struct OpsArgs {
-    /// Address to serve /healthz, /readyz and /metrics on over HTTP; off unless given. Whoever reaches it may read the
-    /// metrics: there is no authentication.
+    /// Address to serve /healthz, /readyz and /metrics on over HTTP, and a coordinator's API; off unless given. Whoever reaches
+    /// it may read the metrics; the API asks for tokens as gRPC does.
     #[arg(long, value_name = "ADDR")]
     pub http: Option<SocketAddr>,
     /// How log lines are written to stderr.

@@ -17,7 +17,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
-    connection,
+    connection::{Arrival, Desk},
     metric::{self, Metric},
 };
 
@@ -34,6 +34,21 @@ pub trait Subject: Send + Sync {
 
     /// Brings the gauges up to date that are read and not kept.
     fn refresh(&self) {}
+
+    /// Takes a connection over, if more than probes is to be answered here.
+    fn host(self: Arc<Self>, arrival: Arrival) -> Hosted {
+        Hosted::Declined(arrival)
+    }
+}
+
+/// What became of a connection.
+pub enum Hosted {
+    /// The subject serves it.
+    Taken,
+    /// The subject has no room: only the front's own paths are answered, the others with 503.
+    Full(Arrival),
+    /// There is nothing but the front's own paths.
+    Declined(Arrival),
 }
 
 /// A front that cannot be had.
@@ -76,7 +91,8 @@ impl Front {
             .route("/readyz", get(readyz))
             .route("/metrics", get(scrape))
             .with_state(Shared { subject: subject.clone(), metrics });
-        let serve = tokio::spawn(connection::serve(listener, router));
+        let overflow = router.clone().fallback(full);
+        let serve = tokio::spawn(Desk { subject: subject.clone(), probes: router, overflow }.serve(listener));
         tracing::info!(%address, "HTTP front up");
         Ok(Self { subject, address, tasks: [upkeep, serve] })
     }
@@ -126,6 +142,11 @@ async fn readyz(State(shared): State<Shared>) -> Response {
         Ok(()) => "ready\n".into_response(),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")).into_response(),
     }
+}
+
+async fn full() -> Response {
+    let reason = "too many connections: all have calls that run; try again later\n";
+    (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], reason).into_response()
 }
 
 async fn scrape(State(shared): State<Shared>) -> Response {

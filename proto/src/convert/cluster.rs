@@ -20,6 +20,7 @@ impl From<WorkerCard> for wire::RegisterRequest {
             tokens_per_second: card.tokens_per_second,
             sequences: card.sequences,
             model: Some(card.model.into()),
+            chat: card.chat.map(Into::into),
         }
     }
 }
@@ -38,6 +39,7 @@ impl TryFrom<wire::RegisterRequest> for WorkerCard {
             tokens_per_second: request.tokens_per_second,
             sequences: request.sequences.max(1),
             model: required(request.model, "model")?.try_into()?,
+            chat: request.chat.map(Into::into),
         })
     }
 }

@@ -1,6 +1,7 @@
 //! What goes onto the wire comes back as it was, and what is malformed is refused with the field's name.
 
 use lode_domain::{
+    chat::ChatTemplate,
     cluster::{ClusterStatus, ModelStatus, PROTOCOL_VERSION, ShardSpec, Summaries, WorkerCard, WorkerStatus},
     compare::{Experts, LayerShare},
     concept::{Concept, ConceptId},
@@ -229,6 +230,7 @@ fn the_cluster_round_trips() {
         tokens_per_second: 512.5,
         sequences: 8,
         model: model(),
+        chat: Some(ChatTemplate { source: "{{ messages }}".into(), bos_token: None, eos_token: Some(String::new()) }),
     });
     check::<wire::GetStatusReply, _>(ClusterStatus {
         software_version: "0.1.0".into(),

@@ -11,7 +11,7 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::{Status, body::Body};
 
-use super::{limits::Permit, line};
+use super::guard::Admitted;
 use crate::trace::{self, HEADER, RequestId};
 
 /// How long a caller may be silent in the middle of what it sends.
@@ -107,7 +107,7 @@ pub(super) struct Outgoing {
     pub(super) body: Body,
     pub(super) request: RequestId,
     pub(super) span: tracing::Span,
-    pub(super) _running: (Option<Permit>, Option<line::Call>),
+    pub(super) _running: Admitted,
 }
 
 impl http_body::Body for Outgoing {

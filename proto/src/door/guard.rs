@@ -18,8 +18,8 @@ use tracing::Instrument as _;
 
 use super::{
     body::{Incoming, Outgoing},
-    limits::{Caller, Limits, Permit},
-    line::LineInfo,
+    limits::{Busy, Caller, Limits, Permit},
+    line::{self, LineInfo},
     seldom::Seldom,
 };
 use crate::{
@@ -36,12 +36,29 @@ pub struct Guard {
     refusals: Arc<Seldom>,
 }
 
-/// A call that was let in.
-struct Admitted {
-    permit: Option<Permit>,
-    caller: Caller,
-    /// Whether the caller has shown that it belongs here.
-    is_known: bool,
+/// A call that was let in; it runs until this is dropped.
+pub struct Admitted {
+    /// Who calls.
+    pub caller: Caller,
+    _permit: Option<Permit>,
+    _call: Option<line::Call>,
+}
+
+/// A call before the door.
+#[derive(Clone, Copy, Debug)]
+pub struct Knock<'k> {
+    /// What it calls, in words that users know.
+    pub method: &'k str,
+    /// What that asks of its caller.
+    pub right: Right,
+    /// Where the token stands.
+    pub headers: &'k HeaderMap,
+}
+
+impl From<Busy> for Fault {
+    fn from(busy: Busy) -> Self {
+        Self::exhausted(busy.message).retry_after(busy.retry_after)
+    }
 }
 
 impl Guard {
@@ -56,8 +73,8 @@ impl Guard {
     }
 
     /// Who calls, if they may.
-    fn check(&self, path: &str, headers: &HeaderMap, address: IpAddr) -> Result<Caller, Fault> {
-        let right = Right::of_rpc(path);
+    fn check(&self, knock: &Knock<'_>, address: IpAddr) -> Result<Caller, Fault> {
+        let Knock { method, right, headers } = *knock;
         let tokens = self.tokens.load();
         let Some(tokens) = tokens.as_ref().filter(|_| right != Right::Open) else {
             let is_member = right == Right::Join;
@@ -74,34 +91,42 @@ impl Guard {
         if role.has(right) {
             return Ok(Caller::Token(id));
         }
-        let (method, holders) = (path.rsplit('/').next().unwrap_or(path), right.holders());
-        Err(Fault::denied(format!("the token is a {role}'s, but {method} is for {holders}")))
+        Err(Fault::denied(format!("the token is a {role}'s, but {method} is for {}", right.holders())))
     }
 
-    /// Lets a call in or says why not. Those who may not call at all soon hear only that they try too often.
-    fn admit(&self, path: &str, headers: &HeaderMap, address: IpAddr) -> Result<Admitted, Status> {
-        let checked = self.check(path, headers, address);
-        let is_known = checked.is_ok() && (self.tokens.load().is_none() || Right::of_rpc(path) != Right::Open);
-        let refused = match (checked, &self.limits) {
-            (Ok(caller), None) => return Ok(Admitted { permit: None, caller, is_known }),
+    /// Charges a call to its caller or says why it may not. Those who may not call at all soon hear only that they try too
+    /// often.
+    fn charge(&self, knock: &Knock<'_>, address: IpAddr) -> Result<(Caller, Option<Permit>), Fault> {
+        let refused: Fault = match (self.check(knock, address), &self.limits) {
+            (Ok(caller), None) => return Ok((caller, None)),
             // A worker's heartbeats wait for nobody.
-            (Ok(caller @ Caller::Token(_)), _) if Right::of_rpc(path) == Right::Join => {
-                return Ok(Admitted { permit: None, caller, is_known });
-            }
+            (Ok(caller @ Caller::Token(_)), _) if knock.right == Right::Join => return Ok((caller, None)),
             (Ok(caller), Some(limits)) => match limits.admit(caller) {
-                Ok(permit) => return Ok(Admitted { permit: Some(permit), caller, is_known }),
-                Err(busy) => Status::from(busy),
+                Ok(permit) => return Ok((caller, Some(permit))),
+                Err(busy) => busy.into(),
             },
-            (Err(fault), None) => fault.into(),
+            (Err(fault), None) => fault,
             (Err(fault), Some(limits)) => match limits.charge(Caller::at(address)) {
-                Ok(()) => fault.into(),
+                Ok(()) => fault,
                 Err(busy) => busy.into(),
             },
         };
         if let Some(more) = self.refusals.now() {
-            tracing::warn!(peer = %address, fault = refused.message(), more, "refused");
+            tracing::warn!(peer = %address, fault = %refused, more, "refused");
         }
         Err(refused)
+    }
+
+    /// Lets a call in that came over `line`.
+    ///
+    /// # Errors
+    /// If nobody knows who calls, they may not, or they call too often.
+    pub fn admit(&self, knock: &Knock<'_>, line: Option<&LineInfo>) -> Result<Admitted, Fault> {
+        // Every server here accepts lines; a call without one is a test's.
+        let address = line.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), LineInfo::address);
+        let (caller, permit) = self.charge(knock, address)?;
+        let is_known = self.tokens.load().is_none() || knock.right != Right::Open;
+        Ok(Admitted { caller, _permit: permit, _call: line.map(|line| line.call(is_known)) })
     }
 }
 
@@ -145,25 +170,24 @@ where
         let (path, line) = (request.uri().path().to_owned(), request.extensions().get::<LineInfo>().cloned());
         let id = RequestId::of(request.headers());
         let span = trace::of_call(&path, &id, request.headers());
-        // Every server here accepts lines; a call without one is a test's.
-        let address = line.as_ref().map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), LineInfo::address);
-        let Admitted { permit, caller, is_known } =
-            match span.in_scope(|| self.guard.admit(&path, request.headers(), address)) {
-                Ok(admitted) => admitted,
-                Err(refusal) => {
-                    let mut refusal = refusal.into_http();
-                    refusal.headers_mut().insert(HEADER, id.header());
-                    return Box::pin(async move { Ok(refusal) });
-                }
-            };
-        let running = (permit, line.map(|line| line.call(is_known)));
+        let method = path.rsplit('/').next().unwrap_or(&path);
+        let knock = Knock { method, right: Right::of_rpc(&path), headers: request.headers() };
+        let admitted = match span.in_scope(|| self.guard.admit(&knock, line.as_ref())) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                let mut refusal = Status::from(refusal).into_http();
+                refusal.headers_mut().insert(HEADER, id.header());
+                return Box::pin(async move { Ok(refusal) });
+            }
+        };
+        let caller = admitted.caller;
         let request = request.map(|body| Body::new(Incoming::new(&path, body)));
         let future = id.clone().scope(caller.scope(self.inner.call(request))).instrument(span.clone());
         Box::pin(async move {
             let mut response = future.await?;
             span.in_scope(|| trace::note(response.headers()));
             response.headers_mut().insert(HEADER, id.header());
-            Ok(response.map(|body| Body::new(Outgoing { body, request: id, span, _running: running })))
+            Ok(response.map(|body| Body::new(Outgoing { body, request: id, span, _running: admitted })))
         })
     }
 }
@@ -175,6 +199,14 @@ mod tests {
     use super::*;
     use crate::{CallLimits, FaultKind};
 
+    fn knock<'k>(path: &'k str, headers: &'k HeaderMap) -> Knock<'k> {
+        Knock { method: path, right: Right::of_rpc(path), headers }
+    }
+
+    fn admit(guard: &Guard, path: &str, headers: &HeaderMap) -> Result<Admitted, FaultKind> {
+        guard.admit(&knock(path, headers), None).map_err(|fault| fault.kind)
+    }
+
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn check(path: &str, header: Option<&str>) -> Result<(), FaultKind> {
@@ -185,7 +217,7 @@ mod tests {
         }
         let guard = Guard::new(None);
         guard.change(Some(tokens));
-        guard.check(path, &headers, HERE).map(drop).map_err(|fault| fault.kind)
+        guard.check(&knock(path, &headers), HERE).map(drop).map_err(|fault| fault.kind)
     }
 
     #[test]
@@ -220,11 +252,11 @@ mod tests {
         const QUERY: &str = "/lode.v1.Lode/TopUnits";
         let (guard, mut headers) = guard(5);
         headers.insert("authorization", "Bearer guess".parse().unwrap());
-        let codes: Vec<_> = (0..30).map(|_| guard.admit(QUERY, &headers, HERE).err().unwrap().code()).collect();
-        assert_eq!(codes.first(), Some(&tonic::Code::Unauthenticated));
-        assert_eq!(codes.last(), Some(&tonic::Code::ResourceExhausted));
+        let codes: Vec<_> = (0..30).map(|_| admit(&guard, QUERY, &headers).err().unwrap()).collect();
+        assert_eq!(codes.first(), Some(&FaultKind::Unauthenticated));
+        assert_eq!(codes.last(), Some(&FaultKind::Exhausted));
         headers.insert("authorization", "Bearer r".parse().unwrap());
-        assert!(guard.admit(QUERY, &headers, HERE).is_ok());
+        assert!(admit(&guard, QUERY, &headers).is_ok());
     }
 
     #[test]
@@ -232,22 +264,22 @@ mod tests {
         let (guard, mut headers) = guard(5);
         headers.insert("authorization", "Bearer w".parse().unwrap());
         for _ in 0..1000 {
-            assert!(guard.admit("/lode.v1.Registry/Heartbeat", &headers, HERE).is_ok());
+            assert!(admit(&guard, "/lode.v1.Registry/Heartbeat", &headers).is_ok());
         }
         // Nor where there are no tokens.
         guard.change(None);
-        while guard.admit("/lode.v1.Lode/TopUnits", &headers, HERE).is_ok() {}
-        assert!(guard.admit("/lode.v1.Registry/Heartbeat", &headers, HERE).is_ok());
+        while admit(&guard, "/lode.v1.Lode/TopUnits", &headers).is_ok() {}
+        assert!(admit(&guard, "/lode.v1.Registry/Heartbeat", &headers).is_ok());
     }
 
     #[test]
     fn tokens_change_while_the_guard_stands() {
         let (guard, mut headers) = guard(5);
         headers.insert("authorization", "Bearer r".parse().unwrap());
-        let code = || guard.admit("/lode.v1.Lode/TopUnits", &headers, HERE).err().map(|status| status.code());
+        let code = || admit(&guard, "/lode.v1.Lode/TopUnits", &headers).err();
         assert_eq!(code(), None);
         guard.change(Some(TokenTable::new(&grants("reader other").unwrap())));
-        assert_eq!(code(), Some(tonic::Code::Unauthenticated));
+        assert_eq!(code(), Some(FaultKind::Unauthenticated));
     }
 
     /// An RPC that is not in the table would be the administrator's alone.

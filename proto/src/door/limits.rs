@@ -13,8 +13,6 @@ use std::{
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
 use lode_domain::access::TokenId;
-use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// Admissions between two rounds that forget callers who have not called for long.
 const ROUND: u32 = 4096;
@@ -90,13 +88,6 @@ fn network(address: IpAddr) -> IpAddr {
 pub(super) struct Busy {
     pub(super) message: String,
     pub(super) retry_after: Duration,
-}
-
-impl From<Busy> for Status {
-    fn from(busy: Busy) -> Self {
-        let details = ErrorDetails::with_retry_info(Some(busy.retry_after));
-        Self::with_error_details(Code::ResourceExhausted, busy.message, details)
-    }
 }
 
 pub(super) struct Limits {

@@ -1,4 +1,7 @@
 //! Connections as they are accepted.
+//!
+//! A gRPC server has its own address, which speaks TLS or does not. HTTP/1.1 shares its address with probes and scrapers, who
+//! have no certificates: there a connection's first byte says which of the two it is.
 
 use std::{
     io,
@@ -14,7 +17,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::mpsc,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{TlsAcceptor, rustls::ServerConfig, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 use tonic::transport::server::Connected;
@@ -37,22 +40,40 @@ enum Bytes {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
+/// The first byte of a TLS connection: a handshake record.
+const TLS_HANDSHAKE: u8 = 0x16;
+
 /// The connection of a call, among the call's extensions.
 #[derive(Clone)]
-pub struct LineInfo(Arc<Seat>);
+pub struct LineInfo {
+    seat: Arc<Seat>,
+    is_encrypted: bool,
+}
 
 impl LineInfo {
     /// Where the caller is.
     pub fn peer(&self) -> SocketAddr {
-        self.0.peer
+        self.seat.peer
+    }
+
+    /// Whether nobody on the way can read along.
+    pub fn is_encrypted(&self) -> bool {
+        self.is_encrypted
     }
 
     pub(super) fn address(&self) -> std::net::IpAddr {
-        self.0.address()
+        self.seat.address()
     }
 
     pub(super) fn call(&self, known: bool) -> Call {
-        self.0.call(known)
+        self.seat.call(known)
+    }
+}
+
+impl Line {
+    /// What calls over it are told of it.
+    pub fn info(&self) -> LineInfo {
+        LineInfo { seat: self.seat.clone(), is_encrypted: matches!(self.bytes, Bytes::Tls(_)) }
     }
 }
 
@@ -87,7 +108,8 @@ impl Door {
                 };
                 let (door, lines, refused) = (self.clone(), lines.clone(), refused.clone());
                 tokio::spawn(async move {
-                    match door.shake_hands(stream, seat).await {
+                    let tls = door.tls.load().as_ref().map(|tls| tls.grpc.clone());
+                    match shake_hands(stream, seat, tls).await {
                         // Nobody asks for lines any more when the server stops.
                         Ok(line) => drop(lines.send(Ok(line)).await),
                         Err(error) => {
@@ -106,20 +128,46 @@ impl Door {
         }
     }
 
-    async fn shake_hands(&self, stream: TcpStream, seat: Seat) -> io::Result<Line> {
-        // Only delays small messages if it cannot be had.
-        let _ = stream.set_nodelay(true);
-        let bytes = match self.tls.load_full() {
-            None => Bytes::Plain(stream),
-            Some(config) => {
-                let shaken = TlsAcceptor::from(config).accept(stream);
-                let Some(shaken) = seat.close.run_until_cancelled(shaken).await else { return Err(late()) };
-                Bytes::Tls(Box::new(shaken?))
-            }
-        };
-        let closed = Box::pin(seat.close.clone().cancelled_owned());
-        Ok(Line { bytes, seat: Arc::new(seat), closed })
+    /// Seats a connection for HTTP/1.1 that was accepted elsewhere; who waits for the future gets the line.
+    ///
+    /// # Errors
+    /// Gives the connection back if there is no seat.
+    pub fn seat(
+        &self,
+        stream: TcpStream,
+        peer: SocketAddr,
+    ) -> Result<impl Future<Output = io::Result<Line>> + Send + use<>, TcpStream> {
+        let Some(seat) = self.seats.take(peer) else { return Err(stream) };
+        let tls = self.tls.load().as_ref().map(|tls| tls.http.clone());
+        Ok(async move {
+            let tls = match tls {
+                None => None,
+                Some(config) => {
+                    let mut first = [0];
+                    let Some(peeked) = seat.close.run_until_cancelled(stream.peek(&mut first)).await else {
+                        return Err(late());
+                    };
+                    (peeked? == 1 && first[0] == TLS_HANDSHAKE).then_some(config)
+                }
+            };
+            shake_hands(stream, seat, tls).await
+        })
     }
+}
+
+async fn shake_hands(stream: TcpStream, seat: Seat, tls: Option<Arc<ServerConfig>>) -> io::Result<Line> {
+    // Only delays small messages if it cannot be had.
+    let _ = stream.set_nodelay(true);
+    let bytes = match tls {
+        None => Bytes::Plain(stream),
+        Some(config) => {
+            let shaken = TlsAcceptor::from(config).accept(stream);
+            let Some(shaken) = seat.close.run_until_cancelled(shaken).await else { return Err(late()) };
+            Bytes::Tls(Box::new(shaken?))
+        }
+    };
+    let closed = Box::pin(seat.close.clone().cancelled_owned());
+    Ok(Line { bytes, seat: Arc::new(seat), closed })
 }
 
 fn late() -> io::Error {
@@ -130,7 +178,7 @@ impl Connected for Line {
     type ConnectInfo = LineInfo;
 
     fn connect_info(&self) -> LineInfo {
-        LineInfo(self.seat.clone())
+        self.info()
     }
 }
 

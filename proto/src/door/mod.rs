@@ -1,6 +1,7 @@
 //! The door of a server: how many connections it holds, who calls over them, and how much each caller may ask.
 //!
-//! A [`Door`] accepts connections ([`Door::incoming`]) and is the layer through which every call goes ([`Door::guard`]).
+//! A [`Door`] accepts connections ([`Door::incoming`]; [`Door::seat`] for HTTP/1.1) and is what every call goes through
+//! ([`Door::guard`]; a layer for gRPC).
 //! The two know of each other: a connection over which nobody calls is the first to go when there is no room.
 
 mod body;
@@ -15,15 +16,14 @@ use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use lode_domain::access::TokenTable;
-use tokio_rustls::rustls;
 
 pub use self::{
-    guard::{Guard, Guarded, bearer_of},
+    guard::{Admitted, Guard, Guarded, Knock, bearer_of},
     limits::{CallLimits, Caller},
     line::{Line, LineInfo},
     tls::BadTls,
 };
-use self::{limits::Limits, seats::Seats};
+use self::{limits::Limits, seats::Seats, tls::Configs};
 use crate::ServerTls;
 
 /// Bytes of one message of the services that only probes and tools call.
@@ -53,7 +53,7 @@ impl Default for LineLimits {
 pub struct Door {
     seats: Arc<Seats>,
     guard: Guard,
-    tls: Arc<ArcSwapOption<rustls::ServerConfig>>,
+    tls: Arc<ArcSwapOption<Configs>>,
 }
 
 impl Door {
@@ -68,8 +68,8 @@ impl Door {
     /// # Errors
     /// If the certificates cannot be used; then nothing changes.
     pub fn change(&self, tokens: Option<TokenTable>, tls: Option<&ServerTls>) -> Result<(), BadTls> {
-        let config = tls.map(tls::server_config).transpose()?;
-        self.tls.store(config);
+        let configs = tls.map(tls::server_configs).transpose()?;
+        self.tls.store(configs);
         self.guard.change(tokens);
         Ok(())
     }
@@ -77,6 +77,11 @@ impl Door {
     /// The layer for all calls.
     pub fn guard(&self) -> Guard {
         self.guard.clone()
+    }
+
+    /// Whether calls have to come over TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls.load().is_some()
     }
 
     /// The connections that are open at the moment.

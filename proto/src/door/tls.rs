@@ -25,8 +25,16 @@ pub enum BadTls {
     Authority(#[from] VerifierBuilderError),
 }
 
-/// What connections are accepted with.
-pub(super) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, BadTls> {
+/// What connections are accepted with: the same certificate and authority, another protocol.
+pub(super) struct Configs {
+    /// HTTP/2.
+    pub(super) grpc: Arc<ServerConfig>,
+    /// HTTP/1.1.
+    pub(super) http: Arc<ServerConfig>,
+}
+
+/// Reads the certificates once for both protocols.
+pub(super) fn server_configs(tls: &ServerTls) -> Result<Arc<Configs>, BadTls> {
     let provider = Arc::new(default_provider());
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match &tls.client_ca {
@@ -42,7 +50,11 @@ pub(super) fn server_config(tls: &ServerTls) -> Result<Arc<ServerConfig>, BadTls
     };
     let chain = CertificateDer::pem_slice_iter(tls.identity.certificate()).collect::<Result<Vec<_>, _>>()?;
     let key = PrivateKeyDer::from_pem_slice(tls.identity.key())?;
-    let mut config = builder.with_single_cert(chain, key)?;
-    config.alpn_protocols.push(b"h2".to_vec());
-    Ok(Arc::new(config))
+    let config = builder.with_single_cert(chain, key)?;
+    let speaking = |protocol: &[u8]| {
+        let mut config = config.clone();
+        config.alpn_protocols.push(protocol.to_vec());
+        Arc::new(config)
+    };
+    Ok(Arc::new(Configs { grpc: speaking(b"h2"), http: speaking(b"http/1.1") }))
 }

@@ -14,6 +14,7 @@
 //! batches have one shape (`prepared.rs`) or at least two rows (`parts/linear.rs`).
 
 mod cache;
+mod chat;
 mod config;
 mod decoder;
 mod engine;

@@ -4,6 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use candle_core::Device;
 use lode_domain::{
+    chat::ChatTemplate,
     id::ModelHash,
     intervention::Intervention,
     pooling::Pooling,
@@ -11,7 +12,7 @@ use lode_domain::{
 };
 
 use crate::{
-    LoadOptions, ModelError,
+    LoadOptions, ModelError, chat,
     config::Config,
     decoder::Decoder,
     error::Result,
@@ -31,6 +32,7 @@ pub struct Model {
     decoder: Decoder,
     space: Arc<UnitSpace>,
     text: Text,
+    chat: Option<ChatTemplate>,
     hash: ModelHash,
     family: &'static str,
     parameters: u64,
@@ -47,13 +49,14 @@ impl Model {
         let config = Config::read(&path)?;
         let family = Family::of(&config)?;
         let text = Text::load(folder)?;
+        let chat = chat::read(folder)?;
         let device = options.open()?;
         let (mut weights, hash) = Weights::load(folder, options, device.clone())?;
         let (decoder, layers) = family.assemble(&config, &mut weights)?;
         let space = UnitSpace::new(layers)
             .map_err(|error: BadUnitSpace| ModelError::BadJson { path, problem: error.to_string() })?;
         let parameters = weights.parameters();
-        Ok(Self { decoder, space: Arc::new(space), text, hash, family: family.name, parameters, device })
+        Ok(Self { decoder, space: Arc::new(space), text, chat, hash, family: family.name, parameters, device })
     }
 
     /// All units, layers in forward order.
@@ -156,6 +159,11 @@ impl Model {
             Some(&token) => Err(ModelError::UnknownToken { token, vocab: self.vocab_len() }),
             None => Ok(prompt),
         }
+    }
+
+    /// How the model wants conversations written out, if it was made for them.
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat.as_ref()
     }
 
     pub(crate) fn decoder(&self) -> &Decoder {

@@ -110,12 +110,21 @@ impl Text {
         Ok(Encoded { ids: encoding.get_ids().to_vec(), own })
     }
 
-    /// The tokens of a prompt; of an empty one, the token that begins a text.
+    /// The tokens of a prompt; of an empty one, the token that begins a text. Where the prompt spells the tokenizer's first special
+    /// tokens out, as chat templates do, they are not added a second time.
     ///
     /// # Errors
     /// If the tokenizer cannot handle the text, or it is empty and the model has no token to begin with.
     pub fn encode_prompt(&self, text: &str) -> Result<Vec<u32>> {
-        self.or_start(self.encode(text)?.ids)
+        let Encoded { ids, own } = self.encode(text)?;
+        let added = own.iter().take_while(|own| !**own).count();
+        if added > 0 {
+            let spelled = self.tokenizer.encode(text, false).map_err(|error| self.failed(error))?;
+            if spelled.get_ids().starts_with(&ids[..added]) {
+                return Ok(spelled.get_ids().to_vec());
+            }
+        }
+        self.or_start(ids)
     }
 
     /// The text of `ids`, without special tokens.

@@ -220,3 +220,16 @@ fn pads_do_not_disturb_the_text() {
     assert!(plain.row(0).iter().zip(padded.row(0)).all(|(text, all)| all >= text));
     assert_ne!(plain, padded, "pads count in this mode");
 }
+
+#[test]
+fn a_prompt_that_spells_its_beginning_out_begins_once() {
+    let text = lode_model::Text::load(&common::root("tests/golden/cases/llama/model")).unwrap();
+    let plain = text.encode_prompt("once upon").unwrap();
+    let start = text.encode("").unwrap().ids;
+    assert_eq!((start.len(), plain[0]), (1, start[0]), "this tokenizer adds a token that begins a text");
+    let config = std::fs::read_to_string(common::root("tests/golden/cases/llama/model/tokenizer.json")).unwrap();
+    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
+    let added = config["added_tokens"].as_array().unwrap().iter().find(|token| token["id"] == start[0]).unwrap();
+    let spelled = text.encode_prompt(&format!("{}once upon", added["content"].as_str().unwrap())).unwrap();
+    assert_eq!(spelled, plain);
+}

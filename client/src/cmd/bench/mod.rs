@@ -3,6 +3,7 @@
 mod memory;
 mod mine;
 mod sentences;
+mod serve;
 mod shape;
 
 use clap::Subcommand;
@@ -13,10 +14,12 @@ use crate::args::Global;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Mine(mine::Args),
+    Serve(serve::Args),
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Mine(args) => mine::run(global, args).await,
+        Command::Serve(args) => serve::run(global, args).await,
     }
 }

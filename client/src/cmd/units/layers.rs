@@ -1,6 +1,6 @@
 //! `lode units layers`: where in the model a concept's experts are.
 
-use lode_domain::compare::LayerShare;
+use lode_domain::compare::{LayerShare, kind_shares};
 
 use crate::{
     args::{ExpertArgs, Global, SubjectArgs},
@@ -47,9 +47,8 @@ fn report(shares: &[LayerShare]) -> Report {
             share.mean_ap.into(),
         ]);
     }
-    let kinds = kinds(shares);
+    let kinds = kind_shares(shares);
     let most = kinds.iter().map(|kind| kind.experts).max().unwrap_or(0);
-    let total: u32 = kinds.iter().map(|kind| kind.experts).sum();
     let mut table = Table::new("kinds", &["kind", "units", "experts", "~histogram", "share_of_experts", "max_ap"]);
     for kind in kinds {
         table.push(vec![
@@ -57,35 +56,11 @@ fn report(shares: &[LayerShare]) -> Report {
             kind.units.into(),
             kind.experts.into(),
             bar(kind.experts, most).into(),
-            Cell::Share(f64::from(kind.experts) / f64::from(total.max(1))),
+            Cell::Share(kind.share),
             kind.max_ap.into(),
         ]);
     }
     Report::of(layers).table(table)
-}
-
-/// What the same module of every block sums up to.
-struct Kind<'s> {
-    name: &'s str,
-    units: u32,
-    experts: u32,
-    max_ap: f32,
-}
-
-fn kinds(shares: &[LayerShare]) -> Vec<Kind<'_>> {
-    let mut kinds: Vec<Kind<'_>> = Vec::new();
-    for share in shares {
-        let name = share.layer.name.kind();
-        let place = kinds.iter().position(|kind| kind.name == name).unwrap_or_else(|| {
-            kinds.push(Kind { name, units: 0, experts: 0, max_ap: f32::MIN });
-            kinds.len() - 1
-        });
-        let kind = &mut kinds[place];
-        kind.units += share.layer.units;
-        kind.experts += share.experts;
-        kind.max_ap = kind.max_ap.max(share.max_ap);
-    }
-    kinds
 }
 
 fn bar(count: u32, most: u32) -> String {

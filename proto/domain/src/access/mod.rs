@@ -48,7 +48,7 @@ pub enum Right {
 }
 
 /// The one table: services and methods as they stand in a request's path, and what they ask for.
-const RIGHTS: [(&str, Right); 23] = [
+const RIGHTS: [(&str, Right); 24] = [
     ("/grpc.health.v1.Health/Check", Right::Open),
     ("/grpc.health.v1.Health/Watch", Right::Open),
     ("/lode.v1.Lode/SubmitJob", Right::Mine),
@@ -65,6 +65,7 @@ const RIGHTS: [(&str, Right); 23] = [
     ("/lode.v1.Lode/Nearest", Right::Read),
     ("/lode.v1.Lode/Export", Right::Read),
     ("/lode.v1.Lode/Generate", Right::Read),
+    ("/lode.v1.Lode/RenderChat", Right::Read),
     ("/lode.v1.Registry/Register", Right::Join),
     ("/lode.v1.Registry/Heartbeat", Right::Join),
     ("/lode.v1.Registry/Deregister", Right::Join),
@@ -78,6 +79,15 @@ impl Right {
     /// What the RPC at a path asks for; one that nobody thought of is the administrator's.
     pub fn of_rpc(path: &str) -> Self {
         RIGHTS.iter().find(|(known, _)| *known == path).map_or(Self::Rule, |(_, right)| *right)
+    }
+
+    /// What a path of the HTTP API asks for. Probes and metrics are no part of it, its description is for everyone.
+    pub fn of_http(path: &str) -> Self {
+        match path {
+            "/openapi.json" => Self::Open,
+            path if path.starts_with("/v1/") => Self::Read,
+            _ => Self::Rule,
+        }
     }
 
     /// Who has it, in words.
