@@ -11,7 +11,7 @@ use std::{
 use lode_tests::repository;
 
 /// What each package may depend on within the workspace, outside its tests.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("lode-domain", &[]),
     ("lode-proto", &["lode-domain"]),
     ("lode-ops", &[]),
@@ -19,8 +19,9 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("lode-model", &["lode-domain"]),
     ("lode-coordinator", &["lode-domain", "lode-index", "lode-ops", "lode-proto"]),
     ("lode-worker", &["lode-domain", "lode-model", "lode-ops", "lode-proto"]),
-    ("lode-client", &["lode-coordinator", "lode-domain", "lode-ops", "lode-proto", "lode-worker"]),
+    ("lode-client", &["lode-coordinator", "lode-domain", "lode-eval", "lode-ops", "lode-proto", "lode-worker"]),
     ("lode-demo", &[]),
+    ("lode-eval", &[]),
     ("lode-tests", &[]),
 ];
 

@@ -1,0 +1,101 @@
+//! The metrics against independent implementations: nltk, scikit-learn, numpy, scipy, transformers.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
+
+use std::collections::BTreeMap;
+
+use lode_eval::{
+    bleu::self_bleu,
+    distinct::distinct,
+    perplexity::Surprise,
+    separation::{auroc, cohens_d},
+    stats::{Ratio, pearson, quantile, spearman},
+    text::tokens,
+};
+use serde::Deserialize;
+
+/// f64 sums in another order.
+const EXACT: f64 = 1e-12;
+
+#[derive(Deserialize)]
+struct Golden {
+    texts: Vec<String>,
+    self_bleu: BTreeMap<usize, Vec<f64>>,
+    distinct: BTreeMap<usize, f64>,
+    values: Vec<f64>,
+    others: Vec<f64>,
+    quantiles: BTreeMap<String, f64>,
+    pearson: f64,
+    spearman: f64,
+    on: Vec<f32>,
+    off: Vec<f32>,
+    auroc: f64,
+    cohens_d: f64,
+    perplexities: Vec<Perplexity>,
+}
+
+#[derive(Deserialize)]
+struct Perplexity {
+    log_probabilities: Vec<f32>,
+    perplexity: f64,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden/golden.json")).unwrap()
+}
+
+#[track_caller]
+fn near(own: f64, other: f64, tolerance: f64) {
+    assert!((own - other).abs() <= tolerance * other.abs().max(1.0), "{own}, not {other}");
+}
+
+#[test]
+fn self_bleu_is_nltks() {
+    let golden = golden();
+    let texts: Vec<_> = golden.texts.iter().map(|text| tokens(text)).collect();
+    assert_eq!(golden.self_bleu.len(), 3);
+    for (order, expected) in golden.self_bleu {
+        let found = self_bleu(&texts, order);
+        assert_eq!(found.len(), expected.len());
+        for (own, other) in found.into_iter().zip(expected) {
+            near(own, other, EXACT);
+        }
+    }
+}
+
+#[test]
+fn distinct_n_is_what_counting_gives() {
+    let golden = golden();
+    let texts: Vec<_> = golden.texts.iter().map(|text| tokens(text)).collect();
+    for (n, expected) in golden.distinct {
+        near(distinct(&texts, n).into_iter().collect::<Ratio>().value().unwrap(), expected, EXACT);
+    }
+}
+
+#[test]
+fn statistics_are_numpys_and_scipys() {
+    let golden = golden();
+    for (q, expected) in golden.quantiles {
+        near(quantile(&golden.values, q.parse().unwrap()).unwrap(), expected, EXACT);
+    }
+    let pairs: Vec<_> = golden.values.into_iter().zip(golden.others).collect();
+    near(pearson(&pairs).unwrap(), golden.pearson, EXACT);
+    near(spearman(&pairs).unwrap(), golden.spearman, EXACT);
+}
+
+#[test]
+fn criteria_are_scikit_learns() {
+    let golden = golden();
+    near(auroc(&golden.on, &golden.off).unwrap(), golden.auroc, EXACT);
+    near(cohens_d(&golden.on, &golden.off).unwrap(), golden.cohens_d, EXACT);
+}
+
+/// The log probabilities are rounded to f32 here, as they come from a worker.
+#[test]
+fn perplexity_is_transformers() {
+    let golden = golden();
+    assert!(!golden.perplexities.is_empty());
+    for one in golden.perplexities {
+        near(Surprise::of(&one.log_probabilities).perplexity().unwrap(), one.perplexity, 1e-6);
+    }
+}
