@@ -14,12 +14,13 @@ use lode_domain::{
     generation::{GenerateEvent, GenerateRequest},
     id::{JobId, ModelName},
     job::Job,
+    likelihood::{ScoreRequest, ScoredPassage},
     query::{ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept},
     unit::UnitName,
 };
 use lode_proto::{
     BadCredentials, BearerChannel, Credentials, Fault,
-    convert::{BadField, job_parts, top_request},
+    convert::{BadField, job_parts, scored_passages, top_request},
     distrust,
     wire::{self, export_event, lode_client::LodeClient, submit_job_request::Message},
 };
@@ -228,6 +229,16 @@ impl Client {
         let messages = messages.into_iter().map(Into::into).collect();
         let request = wire::RenderChatRequest { model: model.to_string(), messages };
         Ok(self.stub().render_chat(request).await?.into_inner().prompt)
+    }
+
+    /// How probable given continuations are, `[passage]`, with units forced as the request's conditions say.
+    ///
+    /// # Errors
+    /// If model or concepts are unknown, a k does not fit, a passage does not fit the model's context, or no worker has it.
+    pub async fn score(&self, request: ScoreRequest) -> Result<Vec<ScoredPassage>, Fault> {
+        let asked: Vec<usize> = request.passages.iter().map(|passage| passage.continuations.len()).collect();
+        let reply = self.stub().score(wire::ScoreRequest::from(request)).await?.into_inner();
+        scored_passages(reply, &asked).map_err(unexpected)
     }
 
     /// A call needs a stub of its own; they share the connection.

@@ -26,6 +26,7 @@ mod queries;
 mod queue;
 mod registry;
 mod registry_server;
+mod scoring;
 mod security;
 mod sent;
 mod server;

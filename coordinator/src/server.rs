@@ -9,11 +9,12 @@ use lode_domain::{
     generation::GenerateRequest,
     id::{JobId, ModelHash, ModelName},
     job::Job,
+    likelihood::ScoreRequest,
     unit::UnitName,
 };
 use lode_proto::{
     Fault,
-    convert::{BadField, JobAssembly, chat_request, query_experts, query_subject, top_query},
+    convert::{BadField, JobAssembly, chat_request, query_experts, query_subject, score_reply, top_query},
     wire::{self, submit_job_request::Message},
 };
 use tokio::time::{Duration, Instant};
@@ -25,7 +26,7 @@ use crate::{
     fault::{self, of_index},
     job_run,
     planning::outline,
-    queries,
+    queries, scoring,
 };
 
 /// See [`wire::lode_server::Lode`].
@@ -262,6 +263,10 @@ impl wire::lode_server::Lode for Front {
         let begun = tokio::time::timeout_at(deadline, dispatch::generate(&self.coordinator, request)).await;
         let events = dispatch::until(begun.map_err(|_| dispatch::late())??, deadline);
         Ok(Response::new(Box::pin(events.map(|event| Ok(event?.into())))))
+    }
+    async fn score(&self, request: Request<wire::ScoreRequest>) -> Result<Response<wire::ScoreReply>, Status> {
+        let request = ScoreRequest::try_from(request.into_inner()).map_err(bad)?;
+        Ok(Response::new(score_reply(scoring::score(&self.coordinator, request).await?)))
     }
 }
 

@@ -9,11 +9,12 @@ use lode_domain::{
     generation::{GenerateEvent, ResolvedRequest},
     id::ModelHash,
     job::Job,
+    likelihood::{ResolvedScore, ScoredPassage},
     sentence::SentenceKey,
 };
 use lode_proto::{
     BadCredentials, BearerChannel, Credentials, Fault, FaultKind,
-    convert::{find_held, job_parts},
+    convert::{find_held, job_parts, scored_passages},
     distrust,
     wire::{self, mine_request::Message},
 };
@@ -141,6 +142,16 @@ impl WorkerClient {
         };
         self.sent.learn(&request);
         Ok(events.map(|event| Ok(GenerateEvent::try_from(event?)?)))
+    }
+
+    /// Has continuations scored, `[passage]`.
+    ///
+    /// # Errors
+    /// If the worker cannot be reached or refuses.
+    pub(crate) async fn score(&self, request: ResolvedScore) -> Result<Vec<ScoredPassage>, Fault> {
+        let asked: Vec<usize> = request.passages.iter().map(|passage| passage.continuations.len()).collect();
+        let reply = self.stub.clone().score(wire::WorkerScoreRequest::from(request)).await?.into_inner();
+        scored_passages(reply, &asked).map_err(|bad| Fault::internal(format!("its answer cannot be read: {bad}")))
     }
 }
 

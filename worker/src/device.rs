@@ -1,8 +1,8 @@
 //! The device has one owner: a thread that runs one forward pass after the other.
 //!
-//! Mining and generation share it by turns: one batch of sentences, then one step of all sequences. Summaries are made on a
-//! thread of their own, so that neither generation nor the next shard need wait for them; a shard only waits while the responses
-//! of those before it leave no room for its own within the memory budget.
+//! Mining, generation and scoring share it by turns: one batch of sentences, then one step of all sequences, then one batch of
+//! passages. Summaries are made on a thread of their own, so that neither generation nor the next shard need wait for them; a
+//! shard only waits while the responses of those before it leave no room for its own within the memory budget.
 
 use std::{
     collections::VecDeque,
@@ -23,6 +23,7 @@ use crate::{
     held::Held,
     metrics,
     score::{Events, Gone, summarise},
+    scoring::{ScoreTask, Scoring},
     shard::{PreparedShard, Step},
     stages::Stage,
 };
@@ -31,6 +32,7 @@ use crate::{
 enum Command {
     Mine(Box<MineTask>),
     Generate(GenerateTask),
+    Score(ScoreTask),
     /// A summarising thread has ended: this many bytes of responses are free.
     Summarised(u64),
 }
@@ -70,7 +72,7 @@ impl Device {
             let _alive: oneshot::Sender<()> = alive;
             let generating = Generating::new(model.clone());
             let mining = Mining { held, budget, ..Mining::default() };
-            Turns { inbox, model, mining, generating }.run();
+            Turns { inbox, model, mining, generating, scoring: Scoring::default() }.run();
         });
         (Self { commands }, died)
     }
@@ -85,6 +87,11 @@ impl Device {
     pub(crate) fn generate(&self, task: GenerateTask) -> Result<(), Fault> {
         self.commands.send(Command::Generate(task)).map_err(|_| device_died())
     }
+
+    /// Scores continuations; the answer, an error too, goes where the task says.
+    pub(crate) fn score(&self, task: ScoreTask) -> Result<(), Fault> {
+        self.commands.send(Command::Score(task)).map_err(|_| device_died())
+    }
 }
 
 /// The device thread.
@@ -93,12 +100,13 @@ struct Turns {
     model: Arc<Model>,
     mining: Mining,
     generating: Generating,
+    scoring: Scoring,
 }
 
 impl Turns {
     fn run(mut self) {
         loop {
-            if self.mining.is_idle() && self.generating.is_idle() {
+            if self.mining.is_idle() && self.generating.is_idle() && self.scoring.is_idle() {
                 match self.inbox.recv() {
                     Ok(command) => self.take(command),
                     Err(mpsc::RecvError) => return,
@@ -109,6 +117,7 @@ impl Turns {
             }
             self.mining.step(&self.model);
             self.generating.step();
+            self.scoring.step(&self.model);
         }
     }
 
@@ -116,6 +125,7 @@ impl Turns {
         match command {
             Command::Mine(task) => self.mining.waiting.push_back(*task),
             Command::Generate(task) => self.generating.start(task),
+            Command::Score(task) => self.scoring.take(task),
             Command::Summarised(bytes) => self.mining.summarised(bytes),
         }
     }

@@ -15,6 +15,7 @@ mod metrics;
 mod registration;
 mod reload;
 mod score;
+mod scoring;
 mod server;
 mod shard;
 mod source;

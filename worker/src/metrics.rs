@@ -4,7 +4,7 @@ use lode_ops::{Metric, Unit};
 
 /// All of it.
 pub const METRICS: &[Metric] =
-    &[SHARDS, TOKENS, RECALLED, BATCH_SECONDS, SPILLED_BYTES, SEQUENCES_ACTIVE, TOKENS_GENERATED];
+    &[SHARDS, TOKENS, RECALLED, BATCH_SECONDS, SPILLED_BYTES, SEQUENCES_ACTIVE, TOKENS_GENERATED, TOKENS_SCORED];
 
 pub(crate) const SHARDS: Metric =
     Metric::counter("lode_worker_shards_total", Unit::Count, "Shards that were mined to their end.");
@@ -26,3 +26,8 @@ pub(crate) const SEQUENCES_ACTIVE: Metric =
     Metric::gauge("lode_worker_sequences_active", Unit::Count, "Samples that are being generated.");
 pub(crate) const TOKENS_GENERATED: Metric =
     Metric::counter("lode_worker_tokens_generated_total", Unit::Count, "Tokens that were generated.");
+pub(crate) const TOKENS_SCORED: Metric = Metric::counter(
+    "lode_worker_tokens_scored_total",
+    Unit::Count,
+    "Tokens whose probability was asked for and computed.",
+);

@@ -8,11 +8,12 @@ use lode_domain::{
     generation::ResolvedRequest,
     id::ModelHash,
     job::Job,
+    likelihood::ResolvedScore,
 };
 use lode_model::{Model, SequenceRequest};
 use lode_proto::{
     Fault,
-    convert::{BadField, JobAssembly, held_question},
+    convert::{BadField, JobAssembly, held_question, score_reply},
     wire::{self, mine_request::Message, worker_server},
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -26,6 +27,7 @@ use crate::{
     device::{Device, GenerateTask},
     fault::of_model,
     held::Held,
+    scoring::score,
     shard::{PreparedShard, Room, count_tokens, prepare},
 };
 
@@ -208,5 +210,10 @@ impl worker_server::Worker for Desk {
             let _held = &seats;
         });
         Ok(stream(events, &self.stop.generating))
+    }
+    async fn score(&self, request: Request<wire::WorkerScoreRequest>) -> Result<Response<wire::ScoreReply>, Status> {
+        let request = ResolvedScore::try_from(request.into_inner()).map_err(bad)?;
+        self.check_model(request.model)?;
+        Ok(Response::new(score_reply(score(&self.model, &self.device, request).await?)))
     }
 }

@@ -17,6 +17,7 @@ pub mod held;
 pub mod id;
 pub mod intervention;
 pub mod job;
+pub mod likelihood;
 pub mod lint;
 pub mod observation;
 pub mod plan;

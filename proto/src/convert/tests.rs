@@ -17,6 +17,7 @@ use lode_domain::{
         Action, Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank, Target, UnitRef,
     },
     job::Job,
+    likelihood::{Passage, ResolvedScore, ScoreRequest, ScoredContinuation},
     lint::{Finding, FindingKind},
     observation::{Observation, Observe, ObservedUnit},
     plan::SplitMode,
@@ -31,7 +32,7 @@ use lode_domain::{
 };
 use prost::Message as _;
 
-use super::{BadField, JobAssembly, job_parts, top_query, top_request};
+use super::{BadField, JobAssembly, job_parts, score_reply, scored_passages, top_query, top_request};
 use crate::wire;
 
 /// Through bytes and back.
@@ -326,6 +327,33 @@ fn generation_round_trips() {
         let finished = Finished { reason, prompt_tokens: 5, generated_tokens: 6, coverage };
         check::<wire::GenerateEvent, _>(GenerateEvent::Finished { sample: 0, finished });
     }
+}
+
+#[test]
+fn scoring_round_trips() {
+    let passage = Passage { prompt: "The nurse said that".into(), continuations: vec![" she".into(), " he".into()] };
+    check::<wire::ScoreRequest, _>(ScoreRequest {
+        model: model().name,
+        conditions: vec![condition(ForcingValue::Mean)],
+        seed: 7,
+        passages: vec![passage.clone()],
+    });
+    check::<wire::WorkerScoreRequest, _>(ResolvedScore {
+        model: model().hash,
+        interventions: vec![Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(5), value: 1.0 }])],
+        passages: vec![passage],
+    });
+    let scored = vec![vec![
+        ScoredContinuation { tokens: vec![3], log_probabilities: vec![-0.5] },
+        ScoredContinuation { tokens: vec![4, 5], log_probabilities: vec![-1.0, -2.0] },
+    ]];
+    assert_eq!(scored_passages(score_reply(scored.clone()), &[2]).unwrap(), scored);
+    let other = scored_passages(score_reply(scored), &[1]).unwrap_err();
+    assert_eq!(other.field, "passages");
+    let lopsided = vec![vec![ScoredContinuation { tokens: vec![3], log_probabilities: vec![] }]];
+    assert_eq!(scored_passages(score_reply(lopsided), &[1]).unwrap_err().field, "log_probabilities");
+    let nothing = wire::ScoreRequest { model: "m".into(), ..Default::default() };
+    assert_eq!(ScoreRequest::try_from(nothing).unwrap_err().field, "passages");
 }
 
 #[test]

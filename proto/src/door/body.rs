@@ -21,13 +21,15 @@ const GAP: Duration = Duration::from_secs(30);
 const SMALL: usize = 1 << 20;
 
 /// RPCs that send sentences or the values of all units; the largest message of their services is their limit.
-const LARGE: [&str; 6] = [
+const LARGE: [&str; 8] = [
     "/lode.v1.Lode/SubmitJob",
     "/lode.v1.Lode/EstimateJob",
     "/lode.v1.Worker/Mine",
     "/lode.v1.Worker/CountTokens",
     "/lode.v1.Worker/FindHeld",
     "/lode.v1.Worker/Generate",
+    "/lode.v1.Lode/Score",
+    "/lode.v1.Worker/Score",
 ];
 
 /// Bytes of the head of a gRPC message: a flag and a length.

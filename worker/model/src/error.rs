@@ -167,6 +167,17 @@ pub enum ModelError {
         /// Context length minus one.
         limit: usize,
     },
+    /// A prompt and a continuation that do not fit together into the context.
+    #[error("prompt and continuation have {tokens} tokens; the model's context allows {limit}")]
+    PassageTooLong {
+        /// Tokens of both, without the last: nothing is asked after it.
+        tokens: usize,
+        /// The context length.
+        limit: usize,
+    },
+    /// Nothing to score.
+    #[error("the continuation has no token of its own")]
+    EmptyContinuation,
     /// Nothing to start from.
     #[error("the prompt is empty and the model has no token to begin a text with; give a prompt")]
     EmptyPrompt,

@@ -25,6 +25,7 @@ mod hook;
 pub mod hub;
 #[doc(hidden)]
 pub mod kernels;
+mod likelihood;
 mod logprobs;
 mod model;
 mod options;
@@ -45,6 +46,7 @@ mod weights;
 pub use engine::Engine;
 pub use error::ModelError;
 pub use force::{Conditions, Plan};
+pub use likelihood::{Asked, Passage};
 pub use model::Model;
 pub use options::{BadOption, DeviceChoice, LoadOptions, Precision};
 pub use prepared::{BatchShape, Prepared, pack};

@@ -48,7 +48,7 @@ pub enum Right {
 }
 
 /// The one table: services and methods as they stand in a request's path, and what they ask for.
-const RIGHTS: [(&str, Right); 24] = [
+const RIGHTS: [(&str, Right); 26] = [
     ("/grpc.health.v1.Health/Check", Right::Open),
     ("/grpc.health.v1.Health/Watch", Right::Open),
     ("/lode.v1.Lode/SubmitJob", Right::Mine),
@@ -66,6 +66,7 @@ const RIGHTS: [(&str, Right); 24] = [
     ("/lode.v1.Lode/Export", Right::Read),
     ("/lode.v1.Lode/Generate", Right::Read),
     ("/lode.v1.Lode/RenderChat", Right::Read),
+    ("/lode.v1.Lode/Score", Right::Read),
     ("/lode.v1.Registry/Register", Right::Join),
     ("/lode.v1.Registry/Heartbeat", Right::Join),
     ("/lode.v1.Registry/Deregister", Right::Join),
@@ -73,6 +74,7 @@ const RIGHTS: [(&str, Right); 24] = [
     ("/lode.v1.Worker/CountTokens", Right::Join),
     ("/lode.v1.Worker/FindHeld", Right::Join),
     ("/lode.v1.Worker/Generate", Right::Join),
+    ("/lode.v1.Worker/Score", Right::Join),
 ];
 
 impl Right {

@@ -1,0 +1,150 @@
+//! Likelihoods: log probabilities of given tokens after given ones, under interventions.
+
+use std::{borrow::Borrow, sync::Arc};
+
+use crate::{
+    ModelError,
+    error::Result,
+    force::{Conditions, Forcing},
+    model::Model,
+    prepared::Prepared,
+    rows::{OwnKeys, Rows},
+    steer::Steer,
+    text::Text,
+};
+
+/// Rows whose logits are held at a time: `[row, token]` of a large vocabulary is 25 MB.
+const HEAD_ROWS: usize = 64;
+
+/// A token whose probability is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asked {
+    /// The position that it would follow.
+    pub after: u32,
+    /// Its id.
+    pub token: u32,
+}
+
+/// A text, ready to be run, and what is asked about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passage {
+    prepared: Prepared,
+    prompt_len: usize,
+    asked: Vec<Asked>,
+}
+
+impl Borrow<Prepared> for Passage {
+    fn borrow(&self) -> &Prepared {
+        &self.prepared
+    }
+}
+
+impl Passage {
+    /// `continuation` after `prompt`: the tokens of both without the last, and the question after each how probable the
+    /// next of the continuation is.
+    ///
+    /// Both are tokenised as one text; the continuation's tokens are those after what it shares with the prompt alone, without
+    /// special tokens at the end. An empty prompt is the token that begins a text.
+    ///
+    /// # Errors
+    /// If the tokenizer cannot handle the text, the continuation has no token, the prompt is empty and the model has no token
+    /// to begin with, or both do not fit the context.
+    pub fn new(text: &Text, prompt: &str, continuation: &str) -> Result<Self> {
+        let alone = text.encode(prompt)?.ids;
+        let whole = text.encode(&format!("{prompt}{continuation}"))?;
+        let own = whole.own.iter().rposition(|own| *own).map_or(0, |last| last + 1);
+        let mut ids = whole.ids;
+        ids.truncate(own);
+        let shared = ids.iter().zip(&alone).take_while(|(a, b)| a == b).count();
+        let continued = ids.split_off(shared);
+        let mut ids = text.or_start(ids)?;
+        let prompt_len = ids.len();
+        ids.extend(&continued);
+        // The last token is asked for and never run.
+        if continued.is_empty() || ids.pop().is_none() {
+            return Err(ModelError::EmptyContinuation);
+        }
+        if ids.len() > text.context_len() {
+            return Err(ModelError::PassageTooLong { tokens: ids.len(), limit: text.context_len() });
+        }
+        let asked = (prompt_len as u32 - 1..).zip(&continued).map(|(after, &token)| Asked { after, token }).collect();
+        let visible = ids.len();
+        Ok(Self { prepared: Prepared { ids, counted: Vec::new(), visible }, prompt_len, asked })
+    }
+
+    /// What is asked, in the order of the answers.
+    pub fn asked(&self) -> &[Asked] {
+        &self.asked
+    }
+
+    /// Asks of this text what is asked of `other`, if it is the same text: then one run answers both. Gives the place of the
+    /// first answer.
+    pub fn take_over(&mut self, other: &Self) -> Option<usize> {
+        let is_same = self.prepared.ids == other.prepared.ids && self.prompt_len == other.prompt_len;
+        is_same.then(|| {
+            let place = self.asked.len();
+            self.asked.extend(&other.asked);
+            place
+        })
+    }
+}
+
+impl Model {
+    /// Natural log probabilities of what is asked of the passages of one batch, `[passage][asked]`, in one forward pass under
+    /// `conditions`; of the full softmax at temperature 1. NaN where the logits are not finite.
+    ///
+    /// A passage's values are the same bits whatever batch it is in and wherever it stands there.
+    ///
+    /// # Errors
+    /// If the passages are no batch as [`pack`](crate::pack) makes them.
+    pub fn log_probabilities(&self, batch: &[&Passage], conditions: &Arc<Conditions>) -> Result<Vec<Vec<f32>>> {
+        let Some(first) = batch.first() else { return Ok(Vec::new()) };
+        let shape = self.batch_shape();
+        let height = shape.rows(first.prepared.len());
+        let tokens = batch.iter().map(|passage| passage.prepared.len()).sum();
+        if tokens > height || batch.iter().any(|passage| shape.rows(passage.prepared.len()) != height) {
+            return Err(ModelError::BadBatch { tokens, rows: height });
+        }
+        let (mut rows, mut steer) = (Rows::default(), Steer::default());
+        // Row and token of everything asked, passage by passage.
+        let mut asked: Vec<(u32, u32)> = Vec::new();
+        for passage in batch {
+            let start = rows.len();
+            rows.push(&passage.prepared.ids, 0, start, passage.prepared.visible);
+            let mut forcing = Forcing::new(Arc::clone(conditions), passage.prompt_len);
+            steer.force.add(&mut forcing, start, 0, passage.prepared.len());
+            asked.extend(passage.asked.iter().map(|asked| (start as u32 + asked.after, asked.token)));
+        }
+        if !self.decoder().head.is_packed() {
+            rows.fill(height);
+        }
+        let x = self.decoder().forward(&rows, &mut OwnKeys, &mut steer)?;
+        let mut chosen: Vec<u32> = asked.iter().map(|(row, _)| *row).collect();
+        chosen.sort_unstable();
+        chosen.dedup();
+        let mut found = vec![f32::NAN; asked.len()];
+        for some in chosen.chunks(HEAD_ROWS) {
+            let logits = self.decoder().logits(&x, some)?.to_vec2::<f32>()?;
+            let wanted = asked.iter().zip(&mut found).filter_map(|(asked, found)| {
+                let place = some.binary_search(&asked.0).ok()?;
+                Some((place, asked.1 as usize, found))
+            });
+            let norms: Vec<f64> = logits.iter().map(|row| log_sum_exp(row)).collect();
+            for (place, token, found) in wanted {
+                *found = (f64::from(logits[place][token]) - norms[place]) as f32;
+            }
+        }
+        let mut found = found.into_iter();
+        Ok(batch.iter().map(|passage| found.by_ref().take(passage.asked.len()).collect()).collect())
+    }
+}
+
+/// ln of the sum of exp; NaN if a logit is not finite.
+fn log_sum_exp(logits: &[f32]) -> f64 {
+    if logits.iter().any(|logit| !logit.is_finite()) {
+        return f64::NAN;
+    }
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f64 = logits.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
+    f64::from(largest) + sum.ln()
+}
