@@ -176,6 +176,11 @@ pub(crate) enum Command {
     Export(cmd::export::Args),
     Generate(cmd::generate::Args),
     Chat(cmd::chat::Args),
+    Score(cmd::score::Args),
+    /// Repeat the paper's experiments, with controls
+    #[command(subcommand)]
+    Eval(cmd::eval::Command),
+    Report(cmd::report::Args),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(cmd::bench::Command),

@@ -94,6 +94,61 @@ impl Mining {
     }
 }
 
+/// How far a command is that does many things alike.
+pub(crate) struct Steps {
+    bar: ProgressBar,
+    what: &'static str,
+    /// Done before this run began.
+    before: usize,
+    started: Instant,
+    said: Instant,
+}
+
+impl Steps {
+    /// A bar for `total` things, of which `done` are done from before.
+    pub(crate) fn start(what: &'static str, total: usize, done: usize) -> Self {
+        let bar = bars().add(ProgressBar::new(total as u64).with_prefix(what));
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {wide_bar:.cyan/dim} {human_pos}/{human_len}{left}") {
+            let left = |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+                if state.pos() > 0 {
+                    // A line that cannot be written is not worth an error.
+                    let _ = write!(to, ", {} left", duration(state.eta().as_secs()));
+                }
+            };
+            bar.set_style(style.with_key("left", left).progress_chars("━╸─"));
+        }
+        bar.set_position(done as u64);
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if done > 0 {
+            note(format_args!("{what}: {done} of {total} are there from before"));
+        } else if !io::stderr().is_terminal() {
+            note(format_args!("{what}: {total}"));
+        }
+        let now = Instant::now();
+        Self { bar, what, before: done, started: now, said: now }
+    }
+
+    /// One more is done.
+    pub(crate) fn step(&mut self) {
+        self.bar.inc(1);
+        if !io::stderr().is_terminal() && self.said.elapsed() >= PLAIN_EVERY {
+            self.said = Instant::now();
+            let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
+            let own = done.saturating_sub(self.before as u64).max(1) as f64;
+            let left = self.started.elapsed().as_secs_f64() / own * total.saturating_sub(done) as f64;
+            note(format_args!("{}: {done}/{total}, {} left", self.what, duration(left as u64)));
+        }
+    }
+}
+
+impl Drop for Steps {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+        bars().remove(&self.bar);
+    }
+}
+
 /// `42 s`, `3 min 20 s`, `2 h 5 min`.
 fn duration(seconds: u64) -> String {
     match seconds {

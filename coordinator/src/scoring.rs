@@ -6,31 +6,34 @@ use lode_domain::{
     held::Given,
     likelihood::{ResolvedScore, ScoreRequest, ScoredPassage},
 };
-use lode_proto::Fault;
+use lode_proto::{Caller, Fault};
 
-use crate::{Coordinator, fault::of_index};
+use crate::{Coordinator, fault::of_index, places::Wanted};
 
-/// Hands a request to the least loaded worker that has the model.
+/// How many workers a request may lose.
+const MOST_LOSSES: u32 = 5;
+
+/// Hands a request to the least loaded worker that has the model, when it is the caller's turn.
 ///
 /// # Errors
 /// If the model or a concept is unknown, a k does not fit, a passage does not fit the context, or there is no worker.
 pub(crate) async fn score(coordinator: &Arc<Coordinator>, request: ScoreRequest) -> Result<Vec<ScoredPassage>, Fault> {
-    let (own, model) = (coordinator.clone(), request.model.clone());
+    let (own, name) = (coordinator.clone(), request.model.clone());
     let resolved = tokio::task::spawn_blocking(move || resolve(&own, request))
         .await
         .map_err(|error| Fault::internal(format!("resolving the conditions failed: {error}")))??;
+    // It runs beside generation, and weighs about as much as one sample.
+    let wanted = Wanted { model: resolved.model, name, samples: 1, caller: Caller::current() };
+    let mut losses = 0;
     loop {
-        let worker = coordinator
-            .registry
-            .least_loaded(resolved.model)
-            .ok_or_else(|| Fault::unavailable(format!("no worker has model `{model}` at the moment: start one")))?;
-        let _counted = worker.count_request();
-        match worker.client.score(resolved.clone()).await {
+        let place = coordinator.places.find(wanted.clone()).await?;
+        match place.worker.client().score(resolved.clone()).await {
             Ok(scored) => return Ok(scored),
             // Nothing was answered yet, so another worker can take the request; this one comes back by itself if it lives.
-            Err(fault) if fault.is_retryable() => {
-                tracing::warn!(fault = %worker.fault(fault), "scoring goes to another worker");
-                coordinator.registry.remove(worker.id, "it did not take a request");
+            Err(fault) if fault.is_retryable() && losses < MOST_LOSSES => {
+                losses += 1;
+                tracing::warn!(fault = %place.worker.fault(fault), "scoring goes to another worker");
+                coordinator.registry.remove(place.worker.id, "it did not take a request");
             }
             Err(fault) => return Err(fault),
         }

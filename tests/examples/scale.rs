@@ -175,6 +175,10 @@ impl worker_server::Worker for Fake {
     ) -> Result<Response<Self::GenerateStream>, Status> {
         Err(Status::unimplemented("it has no model"))
     }
+
+    async fn score(&self, _request: Request<wire::WorkerScoreRequest>) -> Result<Response<wire::ScoreReply>, Status> {
+        Err(Status::unimplemented("the measurement scores nothing"))
+    }
 }
 
 fn concepts(count: usize) -> Vec<Concept> {

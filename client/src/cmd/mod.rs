@@ -6,6 +6,7 @@ pub(crate) mod chat;
 pub(crate) mod completions;
 pub(crate) mod concepts;
 pub(crate) mod demo;
+pub(crate) mod eval;
 pub(crate) mod export;
 mod findings;
 mod follow;
@@ -15,7 +16,9 @@ pub(crate) mod lint;
 pub(crate) mod mine;
 pub(crate) mod nearest;
 pub(crate) mod overlap;
+pub(crate) mod report;
 mod samples;
+pub(crate) mod score;
 mod session;
 pub(crate) mod status;
 pub(crate) mod units;
@@ -43,6 +46,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         Command::Export(args) => export::run(&global, args).await,
         Command::Generate(args) => generate::run(&global, args).await,
         Command::Chat(args) => chat::run(&global, args).await,
+        Command::Score(args) => score::run(&global, args).await,
+        Command::Eval(command) => eval::run(&global, command).await,
+        Command::Report(args) => report::run(&global, args).await,
         Command::Bench(command) => bench::run(&global, command).await,
         Command::Completions(args) => completions::run(&args),
     }

@@ -13,21 +13,26 @@ use serde::Deserialize;
 static ASSETS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/demo/assets");
 
 /// A bundled concept, and the words that show it in a text.
-pub(super) struct Bundled {
-    pub(super) concept: Concept,
+pub(in crate::cmd) struct Bundled {
+    pub(in crate::cmd) concept: Concept,
     words: BTreeSet<String>,
 }
 
 impl Bundled {
+    /// Those words.
+    pub(in crate::cmd) fn words(&self) -> Vec<String> {
+        self.words.iter().cloned().collect()
+    }
+
     /// Whether one of the concept's own words is in `text`.
-    pub(super) fn shows_in(&self, text: &str) -> bool {
+    pub(in crate::cmd) fn shows_in(&self, text: &str) -> bool {
         let words = text.split(|c: char| !c.is_alphabetic());
         words.into_iter().any(|word| self.words.contains(&word.to_lowercase()))
     }
 }
 
 /// Writes the model into `folder`.
-pub(super) fn unpack_model(folder: &Path) -> anyhow::Result<()> {
+pub(in crate::cmd) fn unpack_model(folder: &Path) -> anyhow::Result<()> {
     let model = ASSETS.get_dir("model").context("this build has no bundled model")?;
     std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for file in model.files() {
@@ -39,7 +44,7 @@ pub(super) fn unpack_model(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// All bundled concepts, by id.
-pub(super) fn concepts() -> anyhow::Result<Vec<Bundled>> {
+pub(in crate::cmd) fn concepts() -> anyhow::Result<Vec<Bundled>> {
     /// The field that the bundled files have beyond the reference's.
     #[derive(Deserialize)]
     struct Words {
@@ -58,7 +63,7 @@ pub(super) fn concepts() -> anyhow::Result<Vec<Bundled>> {
 }
 
 /// One of `concepts`.
-pub(super) fn find<'b>(concepts: &'b [Bundled], id: &ConceptId) -> anyhow::Result<&'b Bundled> {
+pub(in crate::cmd) fn find<'b>(concepts: &'b [Bundled], id: &ConceptId) -> anyhow::Result<&'b Bundled> {
     concepts.iter().find(|bundled| bundled.concept.id == *id).with_context(|| {
         let known: Vec<String> = concepts.iter().map(|bundled| bundled.concept.id.to_string()).collect();
         format!("`{id}` is not a bundled concept; those are {}", known.join(", "))

@@ -1,6 +1,6 @@
 //! `lode demo`: the whole path on the bundled model and concepts, without a network.
 
-mod bundle;
+pub(super) mod bundle;
 
 use std::time::Instant;
 

@@ -1,0 +1,31 @@
+//! `lode eval`: the paper's experiments, each by one command.
+
+mod cells;
+mod experts;
+mod lists;
+mod outcome;
+mod parity;
+mod settings;
+mod store;
+mod sweep;
+mod writing;
+
+use clap::Subcommand;
+
+pub(crate) use self::experts::{Experts, add_to as add_experts};
+pub(crate) use self::outcome::{Outcome, command_line};
+use crate::args::Global;
+
+/// Every evaluation.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Sweep(sweep::Args),
+    Parity(parity::Args),
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Sweep(args) => sweep::run(global, args).await,
+        Command::Parity(args) => parity::run(global, args).await,
+    }
+}

@@ -1,0 +1,184 @@
+//! p(she, her) and p(he, his) from the next-token distribution, over a grid of k or by bisection.
+
+use std::collections::BTreeMap;
+
+use lode_domain::likelihood::{Passage, ScoredPassage};
+use lode_eval::parity::{Next, bisect};
+use serde::Serialize;
+
+use super::Parity;
+use crate::cmd::eval::{cells::measured, settings::ConditionKey, store::Store, writing::Writer};
+
+/// Contexts of one request.
+const CHUNK: usize = 512;
+
+/// Probabilities that the next word is of the first group, and of the second; nothing where the model is out of its numbers.
+pub(super) type Pair = Option<(f64, f64)>;
+
+/// The pairs of a context by k.
+pub(super) type ByK = BTreeMap<u32, Pair>;
+
+/// What a request's numbers follow from.
+#[derive(Serialize)]
+struct Key<'a> {
+    eval: &'static str,
+    version: &'static str,
+    model: String,
+    condition: Option<ConditionKey>,
+    first: &'a [String],
+    second: &'a [String],
+    /// BLAKE3 of the contexts, which would be long.
+    contexts: String,
+}
+
+/// Some contexts under one condition.
+struct Request {
+    concept: usize,
+    k: u32,
+    contexts: Vec<usize>,
+}
+
+/// The pairs of every context under either concept: `[concept][context]` by k. Nothing forced counts for both.
+pub(super) async fn over_grid(
+    parity: &Parity<'_>,
+    writer: &Writer,
+    store: &mut Store,
+) -> anyhow::Result<[Vec<ByK>; 2]> {
+    let all: Vec<usize> = (0..parity.contexts.len()).collect();
+    let mut requests = Vec::new();
+    for &k in &parity.ks {
+        for concept in 0..if k == 0 { 1 } else { 2 } {
+            let chunks = all.chunks(CHUNK);
+            requests.extend(chunks.map(|contexts| Request { concept, k, contexts: contexts.to_vec() }));
+        }
+    }
+    let mut found = [vec![ByK::new(); all.len()], vec![ByK::new(); all.len()]];
+    take(&mut found, &requests, run(parity, writer, store, &requests).await?);
+    Ok(found)
+}
+
+/// The same with few k for each context: bisection up to the largest of the grid.
+pub(super) async fn by_bisection(
+    parity: &Parity<'_>,
+    writer: &Writer,
+    store: &mut Store,
+) -> anyhow::Result<[Vec<ByK>; 2]> {
+    let largest = parity.ks.last().copied().unwrap_or(0);
+    let mut found = [vec![ByK::new(); parity.contexts.len()], vec![ByK::new(); parity.contexts.len()]];
+    loop {
+        let mut wanted: BTreeMap<(usize, u32), Vec<usize>> = BTreeMap::new();
+        for (concept, by_context) in found.iter().enumerate() {
+            for (context, by_k) in by_context.iter().enumerate() {
+                if let Some(k) = next(by_k, largest) {
+                    wanted.entry((if k == 0 { 0 } else { concept }, k)).or_default().push(context);
+                }
+            }
+        }
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let mut requests = Vec::new();
+        for ((concept, k), mut contexts) in wanted {
+            // Nothing forced was wanted for both concepts.
+            contexts.sort_unstable();
+            contexts.dedup();
+            let chunks = contexts.chunks(CHUNK);
+            requests.extend(chunks.map(|contexts| Request { concept, k, contexts: contexts.to_vec() }));
+        }
+        take(&mut found, &requests, run(parity, writer, store, &requests).await?);
+    }
+}
+
+/// Which k to measure next; a k without a number ends the search.
+fn next(by_k: &ByK, largest: u32) -> Option<u32> {
+    let known: Option<Vec<(u32, f64)>> =
+        by_k.iter().map(|(&k, pair)| pair.map(|(first, second)| (k, first - second))).collect();
+    match bisect(&known?, largest, 1) {
+        Next::Measure(k) => Some(k),
+        Next::Found(..) | Next::Never => None,
+    }
+}
+
+fn take(found: &mut [Vec<ByK>; 2], requests: &[Request], pairs: Vec<Vec<Pair>>) {
+    for (request, pairs) in requests.iter().zip(pairs) {
+        for (&context, pair) in request.contexts.iter().zip(pairs) {
+            for concept in if request.k == 0 { 0..2 } else { request.concept..request.concept + 1 } {
+                found[concept][context].insert(request.k, pair);
+            }
+        }
+    }
+}
+
+async fn run(
+    parity: &Parity<'_>,
+    writer: &Writer,
+    store: &mut Store,
+    requests: &[Request],
+) -> anyhow::Result<Vec<Vec<Pair>>> {
+    let texts = |request: &Request| -> Vec<&str> {
+        request.contexts.iter().map(|&context| parity.contexts[context].text.as_str()).collect()
+    };
+    let key = |request: &Request| {
+        let condition = parity.condition(request.concept, request.k);
+        let key = Key {
+            eval: "parity-exact",
+            version: env!("CARGO_PKG_VERSION"),
+            model: parity.model.hash.to_string(),
+            condition: condition.and_then(|one| ConditionKey::of(&parity.subjects[request.concept], &one)),
+            first: &parity.args.first_words,
+            second: &parity.args.second_words,
+            contexts: blake3::hash(texts(request).join("\n").as_bytes()).to_hex().to_string(),
+        };
+        serde_json::to_string(&key)
+    };
+    let keys = requests.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+    let (first, second) = (&parity.args.first_words, &parity.args.second_words);
+    measured(store, &keys, ("next-word probabilities", parity.args.shared.parallel), async |number| {
+        let request = &requests[number];
+        let continuations: Vec<String> = first.iter().chain(second).map(|word| format!(" {word}")).collect();
+        let passages = texts(request)
+            .into_iter()
+            .map(|text| Passage { prompt: text.to_owned(), continuations: continuations.clone() })
+            .collect();
+        let conditions = parity.condition(request.concept, request.k).into_iter().collect();
+        let scored = writer.score(&writer.model, conditions, passages).await?;
+        Ok(scored.iter().map(|passage| pair(passage, first.len())).collect())
+    })
+    .await
+}
+
+/// The groups' probabilities: words exclude each other, so they add up.
+fn pair(passage: &ScoredPassage, first: usize) -> Pair {
+    let sum = |words: &[lode_domain::likelihood::ScoredContinuation]| -> f64 {
+        words.iter().map(|word| word.log_probability().exp()).sum()
+    };
+    let (first, second) = passage.split_at_checked(first)?;
+    let (first, second) = (sum(first), sum(second));
+    (first.is_finite() && second.is_finite()).then_some((first, second))
+}
+
+#[cfg(test)]
+mod tests {
+    use lode_domain::likelihood::ScoredContinuation;
+
+    use super::*;
+
+    #[test]
+    fn groups_add_up() {
+        let word = |p: f32| ScoredContinuation { tokens: vec![1], log_probabilities: vec![p.ln()] };
+        let (first, second) = pair(&vec![word(0.25), word(0.125), word(0.5)], 2).unwrap();
+        assert!((first - 0.375).abs() < 1e-6 && (second - 0.5).abs() < 1e-6);
+        assert_eq!(pair(&vec![word(0.25), word(f32::NAN)], 1), None);
+    }
+
+    #[test]
+    fn a_search_ends_where_there_is_no_number() {
+        assert_eq!(next(&ByK::new(), 100), Some(0));
+        let mut known = ByK::from([(0, Some((0.6, 0.2))), (1, Some((0.5, 0.2)))]);
+        assert_eq!(next(&known, 100), Some(2));
+        known.insert(2, Some((0.1, 0.2)));
+        assert_eq!(next(&known, 100), None);
+        known.insert(2, None);
+        assert_eq!(next(&known, 100), None);
+    }
+}
