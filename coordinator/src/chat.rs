@@ -179,7 +179,6 @@ mod tests {
             &said,
             "systemuser",
         );
-        check("{{ tools is defined and tools }}", &said, "false");
     }
 
     #[test]

@@ -88,7 +88,7 @@ fn server(folder: &std::path::Path) -> Server {
     std::fs::write(&tokens, "admin a-1\nreader r-1\nreader b-1\nworker w-1\n").unwrap();
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let flags = Flags {
-        coordinator: words(&format!("--http 127.0.0.1:0 --rate-limit 60 --token-file {}", tokens.display())),
+        coordinator: words(&format!("--http 127.0.0.1:0 --rate-limit 30 --token-file {}", tokens.display())),
         worker: words("--token w-1"),
         client: words("--token a-1"),
     };
@@ -200,7 +200,7 @@ fn the_server_answers_as_it_is_described() {
         described.check(&operation, None, &ask(READER, &set(&body, "model", json!("nobody"))));
         described.check(&operation, None, &ask("", &body));
         described.check(&operation, None, &ask(WORKER, &body));
-        described.check(&operation, None, &front.ask(&line, READER, &" ".repeat(1 << 21)));
+        described.check(&operation, None, &front.ask(&line, READER, &" ".repeat((1 << 20) + 1)));
     }
     for [path, good, unknown, bad] in queries() {
         let operation = format!("get {path}");

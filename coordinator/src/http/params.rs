@@ -41,7 +41,9 @@ impl Params {
             return Err(ApiError::field(name, format!("`{name}` is given twice")));
         }
         value
-            .map(|(_, text)| text.parse().map_err(|error| ApiError::field(name, format!("`{name}`: {error}"))))
+            .map(|(_, text)| {
+                text.parse().map_err(|error| ApiError::field(name, format!("`{name}` is `{text}`: {error}")))
+            })
             .transpose()
     }
 
