@@ -160,7 +160,9 @@ fn a_dry_run_says_what_the_job_will_do_and_does_nothing() {
     assert_eq!(none.as_array().unwrap().len(), 0);
     let summary = expected.check(&cluster, &expected.submit(&cluster, &["--split", "never"]));
     assert_eq!(number(&summary, "sentences_run"), number(&first, "sentences_run"));
-    assert_eq!(number(&summary, "tokens"), number(&first, "tokens_run"));
+    // The plan gives each worker its shards; one that is free sooner takes both, and runs what they share once.
+    let planned = number(&first, "tokens_distinct")..=number(&first, "tokens_run");
+    assert!(planned.contains(&number(&summary, "tokens")), "{first} {summary}");
     // Everything is held now.
     let second = plan(&cluster);
     assert_eq!((number(&second, "sentences_run"), number(&second, "tokens_run")), (0, 0), "{second}");

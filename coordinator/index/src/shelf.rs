@@ -44,7 +44,8 @@ impl Shelf {
         path: &'a Path,
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), IndexError>> + use<'a> {
-        self.tree.scan_prefix(prefix).map(|item| item.map_err(|error| self.failed(path, &[], "reading", error)))
+        // A page that cannot be read back hides how many keys it held, and which: nothing in it can be made anew by name.
+        self.tree.scan_prefix(prefix).map(|item| item.map_err(|error| failed(path, "reading", error)))
     }
 
     /// The error for a value that is not what was stored.

@@ -1,6 +1,6 @@
 //! Matrix products with a fixed matrix: y = x W + b, f32, on the CPU.
 //!
-//! Every element of y is summed in one order that depends on the input width alone: in blocks of [`BLOCK`] inputs,
+//! Every element of y is summed in one order that depends on the input width alone: in blocks of `BLOCK` inputs,
 //! within a block one multiply-add after the other, and block sums onto the bias in order. So a row's result is the same
 //! bits alone and in any company, wherever it stands, on any number of threads, and at any width of vectors; on machines
 //! without a fused multiply-add they are other bits, for there the product is rounded too.

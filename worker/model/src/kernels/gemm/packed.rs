@@ -11,7 +11,7 @@ pub(super) const LINE: usize = 16;
 #[derive(Clone, Copy)]
 pub(super) struct Line(pub [f32; LINE]);
 
-/// W and b, `[in, out]` and `[out]`, in panels of [`LINE`] outputs, `[panel][in][LINE]`; outputs that there are not are zero.
+/// W and b, `[in, out]` and `[out]`, in panels of `LINE` outputs, `[panel][in][LINE]`; outputs that there are not are zero.
 pub struct Packed {
     input: usize,
     output: usize,
