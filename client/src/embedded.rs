@@ -9,7 +9,7 @@ use lode_domain::{
 };
 use lode_ops::{Front, FrontError};
 use lode_proto::{Credentials, Fault, LineLimits};
-use lode_worker::{CacheConfig, Model, Precision, Stages, Vitals};
+use lode_worker::{CacheConfig, GenerationConfig, Model, Precision, Stages, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -224,6 +224,7 @@ impl Embedded {
                 name: workers.name.clone(),
                 memory_budget: workers.memory_budget / u64::from(workers.count),
                 spill_dir: std::env::temp_dir(),
+                generation: GenerationConfig::default(),
                 cache: CacheConfig {
                     bytes: if self.cache_dir.is_some() { RESPONSE_CACHE / u64::from(workers.count) } else { 0 },
                     dir: self.cache_dir.clone(),

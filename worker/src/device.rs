@@ -18,6 +18,7 @@ use tokio::sync::{mpsc::Sender, oneshot};
 use tracing::Span;
 
 use crate::{
+    crowd::Crowd,
     fault::{device_died, of_model},
     generating::Generating,
     held::Held,
@@ -45,9 +46,9 @@ struct MineTask {
     wake: mpsc::Sender<Command>,
 }
 
-/// The samples of one request; sample i is `sequences[i]`.
+/// A request, and who waits for it.
 pub(crate) struct GenerateTask {
-    pub(crate) sequences: Vec<SequenceRequest>,
+    pub(crate) request: SequenceRequest,
     /// Has room for every event of every sample, so that the device never waits for a reader.
     pub(crate) events: Sender<Result<GenerateEvent, Fault>>,
 }
@@ -56,23 +57,28 @@ pub(crate) struct GenerateTask {
 #[derive(Clone)]
 pub(crate) struct Device {
     commands: mpsc::Sender<Command>,
+    crowd: Crowd,
 }
 
 impl Device {
     /// Starts the thread; the receiver fires when it dies.
     ///
     /// `budget` is how many bytes of responses the shards hold in memory, all together.
-    pub(crate) fn start(model: Arc<Model>, held: Held, budget: u64) -> (Self, oneshot::Receiver<()>) {
+    pub(crate) fn start(
+        model: Arc<Model>,
+        (held, budget): (Held, u64),
+        generating: Generating,
+    ) -> (Self, oneshot::Receiver<()>) {
         let (commands, inbox) = mpsc::channel();
+        let crowd = generating.crowd();
         let (alive, died) = oneshot::channel();
         // Detached: it ends with its handles, or with the process.
         thread::spawn(move || {
             let _alive: oneshot::Sender<()> = alive;
-            let generating = Generating::new(model.clone());
             let mining = Mining { held, budget, ..Mining::default() };
             Turns { inbox, model, mining, generating }.run();
         });
-        (Self { commands }, died)
+        (Self { commands, crowd }, died)
     }
 
     /// Mines a shard; everything about it, errors too, is told to `events`.
@@ -81,8 +87,9 @@ impl Device {
         self.commands.send(Command::Mine(Box::new(task))).map_err(|_| device_died())
     }
 
-    /// Generates; everything about it, errors too, is told to the task's events.
+    /// Generates, unless too many wait; everything else about it, errors too, is told to the task's events.
     pub(crate) fn generate(&self, task: GenerateTask) -> Result<(), Fault> {
+        self.crowd.enter(task.request.samples.len())?;
         self.commands.send(Command::Generate(task)).map_err(|_| device_died())
     }
 }

@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lode_domain::generation::GenerateEvent;
-use lode_model::{Engine, Model, SequenceId};
+use lode_model::{Engine, EngineOptions, Model, SequenceId};
 use lode_proto::Fault;
 use tokio::sync::mpsc::Sender;
 
-use crate::{device::GenerateTask, fault::of_model, metrics};
+use crate::{crowd::Crowd, device::GenerateTask, fault::of_model, metrics};
 
 /// Who waits for a sequence.
 struct Owner {
@@ -25,15 +25,35 @@ impl Owner {
 /// The engine and its sequences' owners.
 pub(crate) struct Generating {
     model: Arc<Model>,
+    options: EngineOptions,
     engine: Engine,
+    crowd: Crowd,
     owners: BTreeMap<SequenceId, Owner>,
-    /// What the gauge of active sequences has of this one's.
-    told_active: i64,
+    /// What the crowd has of this one's.
+    told_waiting: usize,
+    /// What the gauges have of this one's.
+    told: Told,
+}
+
+/// What gauges were told.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    running: i64,
+    waiting: i64,
+    positions: i64,
 }
 
 impl Generating {
-    pub(crate) fn new(model: Arc<Model>) -> Self {
-        Self { engine: Engine::new(model.clone()), model, owners: BTreeMap::new(), told_active: 0 }
+    /// With at most `waiting` sequences that wait.
+    pub(crate) fn new(model: Arc<Model>, engine: Engine, waiting: usize) -> Self {
+        let (options, owners, told) = (engine.options(), BTreeMap::new(), Told::default());
+        let crowd = Crowd::new(waiting);
+        Self { model, options, engine, crowd, owners, told_waiting: 0, told }
+    }
+
+    /// Those that wait.
+    pub(crate) fn crowd(&self) -> Crowd {
+        self.crowd.clone()
     }
 
     /// Whether nothing is being generated.
@@ -41,26 +61,22 @@ impl Generating {
         self.owners.is_empty()
     }
 
-    /// Lets all samples of a request join; if one cannot, none does.
+    /// Lets all samples of a request join, or none.
     pub(crate) fn start(&mut self, task: GenerateTask) {
-        let mut joined = Vec::new();
-        for sequence in task.sequences {
-            let sample = sequence.sample;
-            match self.engine.join(sequence) {
-                Ok(id) => joined.push((id, Owner { events: task.events.clone(), sample })),
-                Err(error) => {
-                    joined.into_iter().for_each(|(id, _)| self.engine.leave(id));
-                    // See `Owner::tell`.
-                    let _ = task.events.try_send(Err(of_model(error)));
-                    return;
-                }
+        let samples = task.request.samples.clone();
+        self.told_waiting += samples.len();
+        match self.engine.join(task.request) {
+            Ok(ids) => {
+                let owner = |sample| Owner { events: task.events.clone(), sample };
+                self.owners.extend(ids.into_iter().zip(samples.map(owner)));
             }
+            // See `Owner::tell`.
+            Err(error) => drop(task.events.try_send(Err(of_model(error)))),
         }
-        self.owners.extend(joined);
-        self.tell_active();
+        self.tell_load();
     }
 
-    /// Generates one token of every sequence.
+    /// Does one step of the engine.
     pub(crate) fn step(&mut self) {
         let engine = &mut self.engine;
         self.owners.retain(|id, owner| {
@@ -71,7 +87,7 @@ impl Generating {
             waited_for
         });
         if self.owners.is_empty() {
-            return self.tell_active();
+            return self.tell_load();
         }
         let steps = match self.engine.step() {
             Ok(steps) => steps,
@@ -90,19 +106,25 @@ impl Generating {
                 self.owners.remove(&step.sequence);
             }
         }
-        self.tell_active();
+        self.tell_load();
     }
 
-    /// Told as a change: the workers of an embedded cluster count together.
-    fn tell_active(&mut self) {
-        let active = self.owners.len() as i64;
-        metrics::SEQUENCES_ACTIVE.change(active - std::mem::replace(&mut self.told_active, active));
+    /// Gauges are told changes: the workers of an embedded cluster count together.
+    fn tell_load(&mut self) {
+        let load = self.engine.load();
+        self.crowd.leave(self.told_waiting.saturating_sub(load.waiting));
+        self.told_waiting = load.waiting;
+        let now = Told { running: load.running as i64, waiting: load.waiting as i64, positions: load.positions as i64 };
+        let before = std::mem::replace(&mut self.told, now);
+        metrics::SEQUENCES_ACTIVE.change(now.running - before.running);
+        metrics::SEQUENCES_WAITING.change(now.waiting - before.waiting);
+        metrics::KV_POSITIONS.change(now.positions - before.positions);
     }
 
     /// Ends all sequences with an error; the next ones start on a fresh engine.
     fn fail(&mut self, fault: &Fault) {
         std::mem::take(&mut self.owners).values().for_each(|owner| owner.tell(Err(fault.clone())));
-        self.engine = Engine::new(self.model.clone());
-        self.tell_active();
+        self.engine = Engine::new(self.model.clone(), self.options);
+        self.tell_load();
     }
 }

@@ -6,6 +6,7 @@
 
 mod cache;
 mod conditions;
+mod crowd;
 mod device;
 mod fault;
 mod generating;
@@ -29,8 +30,10 @@ use lode_domain::{
     id::ModelName,
     record::ModelRecord,
 };
+use lode_model::Engine;
 pub use lode_model::{
-    BadOption, DeviceChoice, Dropped, LoadOptions, Model, ModelError, Precision, Prepared, Text, hub,
+    BadOption, DeviceChoice, Dropped, EngineOptions, LoadOptions, Model, ModelError, Precision, Prepared, Reuse, Text,
+    hub,
 };
 use lode_proto::{
     BadCredentials, BadTls, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, ServerTls,
@@ -39,7 +42,9 @@ use lode_proto::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration, shard::Room};
+use self::{
+    cache::ResponseCache, device::Device, generating::Generating, held::Held, registration::Registration, shard::Room,
+};
 pub use self::{
     cache::{CacheConfig, CacheError},
     http::Vitals,
@@ -54,6 +59,21 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Bytes of one message at most: a condition on all units of a large model is about 5 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
 
+/// How a worker generates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GenerationConfig {
+    /// What the engine may use.
+    pub engine: EngineOptions,
+    /// Sequences that may wait for room; requests beyond are refused.
+    pub waiting: usize,
+}
+
+impl Default for GenerationConfig {
+    fn default() -> Self {
+        Self { engine: EngineOptions::default(), waiting: 1024 }
+    }
+}
+
 /// What a worker's flags meant.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -67,6 +87,8 @@ pub struct Config {
     pub spill_dir: PathBuf,
     /// Where responses are kept from shard to shard.
     pub cache: CacheConfig,
+    /// How it generates.
+    pub generation: GenerationConfig,
     /// URL under which the coordinator reaches this worker; by default its listen address.
     pub advertise: Option<String>,
     /// Float type that the model was loaded in.
@@ -112,6 +134,14 @@ pub enum RunError {
     /// The cache's file cannot be had.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// No room for a single page of keys and values.
+    #[error("--kv-budget {bytes} is too little: {least} bytes are what the shortest text needs")]
+    NoKvBudget {
+        /// As given.
+        bytes: u64,
+        /// The least that is of use.
+        least: u64,
+    },
     /// The model cannot run.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -154,7 +184,9 @@ pub async fn run(
     let card = card(&config, &model, url, speed);
     let stop_serving = CancellationToken::new();
     let (budget, spill_dir, stages) = (config.memory_budget, config.spill_dir.clone(), config.stages.clone());
-    let (device, died) = Device::start(model.clone(), held.clone(), budget);
+    let engine = open_engine(&model, config.generation.engine)?;
+    let generating = Generating::new(model.clone(), engine, config.generation.waiting);
+    let (device, died) = Device::start(model.clone(), (held.clone(), budget), generating);
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
     let room = Room { budget, spill_dir, stages };
@@ -200,6 +232,17 @@ fn door(config: &Config) -> Result<Door, RunError> {
     let door = Door::new(config.lines, None);
     door.change(tokens, tls.as_ref()).map_err(RunError::Certificate)?;
     Ok(door)
+}
+
+/// An engine with room for something.
+fn open_engine(model: &Arc<Model>, options: EngineOptions) -> Result<Engine, RunError> {
+    let engine = Engine::new(model.clone(), options);
+    let positions = engine.load().room;
+    if positions == 0 {
+        return Err(RunError::NoKvBudget { bytes: options.kv_bytes, least: engine.page_bytes() });
+    }
+    tracing::info!(positions, context = model.context_len(), "room for keys and values");
+    Ok(engine)
 }
 
 fn open_cache(config: &Config, model: &Model) -> Result<Option<ResponseCache>, CacheError> {

@@ -12,7 +12,10 @@ use bytesize::ByteSize;
 use clap::Parser;
 use lode_domain::access::{Exposure, Role, Secret, grants};
 use lode_proto::{Authority, Credentials, Identity, LineLimits};
-use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Stages, Vitals};
+use lode_worker::{
+    CacheConfig, Config, DeviceChoice, EngineOptions, GenerationConfig, LoadOptions, ModelSource, Precision, Reuse,
+    Stages, Vitals,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +55,20 @@ struct Args {
     /// Folder of a file for them that outlives the worker; without it they are in a temporary file in --spill-dir.
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
+    /// Keys and values of texts that are being generated, and of beginnings that may come again: memory at most. Texts that do
+    /// not fit wait.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    kv_budget: ByteSize,
+    /// Texts at most that are generated at the same time; others wait.
+    #[arg(long, value_name = "N", default_value = "256")]
+    max_sequences: NonZeroU32,
+    /// Texts that may wait; requests beyond are refused and may try elsewhere.
+    #[arg(long, value_name = "N", default_value = "1024")]
+    max_waiting: NonZeroU32,
+    /// Tokens of prompts at most that are read beside each new token of other texts: more lets prompts be read sooner, fewer lets
+    /// tokens come steadier.
+    #[arg(long, value_name = "N", default_value = "64")]
+    prompt_tokens: NonZeroU32,
     /// Address to serve on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -127,6 +144,15 @@ async fn main() -> anyhow::Result<()> {
         name: args.model.name,
         memory_budget: args.memory_budget.as_u64(),
         spill_dir: args.spill_dir,
+        generation: GenerationConfig {
+            engine: EngineOptions {
+                kv_bytes: args.kv_budget.as_u64(),
+                sequences: args.max_sequences.get() as usize,
+                prompt_rows: args.prompt_tokens.get() as usize,
+                reuse: Reuse::On,
+            },
+            waiting: args.max_waiting.get() as usize,
+        },
         cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir },
         advertise: args.advertise,
         precision: args.dtype,
