@@ -219,7 +219,7 @@ class Errors(unittest.TestCase):
         self.refused(openai.NotFoundError, "concept_not_found", "gender/nobody", model="demo@gender/nobody:5")
         self.refused(openai.NotFoundError, "model_not_found", "other", model="other")
         self.refused(openai.BadRequestError, None, "4608", **conditioned(4609))
-        self.refused(openai.BadRequestError, None, "128", **conditioned(5, positions="all"), prompt="so " * 200)
+        self.refused(openai.BadRequestError, None, "127", **conditioned(5, positions="all"), prompt="so " * 200)
         misspelt = {"extra_body": {"condition": {"concept": WOMAN, "K": 5}}}
         self.assertEqual(self.refused(openai.BadRequestError, None, "unknown field `K`", **misspelt).param, "condition.K")
         self.refused(openai.BadRequestError, "unsupported_parameter", "presence_penalty", presence_penalty=1)
