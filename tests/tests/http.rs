@@ -421,3 +421,21 @@ fn who_leaves_is_not_generated_for() {
     assert!(later.header("retry-after").is_some());
     assert_eq!(front.get("/v1/models").ok()["data"], json!([]));
 }
+
+/// Probes are answered when all connections have calls that run; who else comes is told to come again.
+#[test]
+fn probes_are_answered_when_all_connections_are_in_use() {
+    let (cluster, front) = cluster("--max-connections 3");
+    // A worker that does not answer: who asks for text waits.
+    cluster.workers[0].freeze();
+    let body = json!({"model": "m", "prompt": "Yesterday", "max_tokens": 120, "n": 64, "stream": true}).to_string();
+    // A connection that has not said anything yet makes room for the next one, so they come until all seats are taken by calls.
+    let mut held = Vec::new();
+    wait_until("all connections are in use", || {
+        held.push(front.send(&format!("POST {COMPLETIONS}"), "", &body));
+        let answer = front.get("/v1/models");
+        answer.status == 503 && answer.body.contains("too many connections")
+    });
+    assert_eq!(front.get("/healthz").status, 200);
+    assert_eq!(front.get("/readyz").status, 200);
+}
