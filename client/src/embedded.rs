@@ -9,7 +9,7 @@ use lode_domain::{
 };
 use lode_ops::{Front, FrontError};
 use lode_proto::{BadTls, Credentials, Fault, LineLimits};
-use lode_worker::{CacheConfig, Model, Precision, Stages, Vitals};
+use lode_worker::{CacheConfig, EngineOptions, Model, Precision, Stages, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -240,7 +240,7 @@ impl Embedded {
                     bytes: if self.cache_dir.is_some() { RESPONSE_CACHE / u64::from(workers.count) } else { 0 },
                     dir: self.cache_dir.clone(),
                 },
-                sequences: lode_worker::SEQUENCES,
+                generation: EngineOptions::default(),
                 advertise: None,
                 precision: workers.precision,
                 vitals: Vitals::default(),

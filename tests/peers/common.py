@@ -23,13 +23,18 @@ def make_model(folder, tokenizer=None):
     if tokenizer:
         shutil.copy(tokenizer, folder / "tokenizer.json")
         return model
+    write_tokenizer(folder)
+    return model
+
+
+def write_tokenizer(folder):
+    """The words `w0` to `w50256`, one token each."""
     vocab = {f"w{number}": number for number in range(VOCABULARY)}
     (folder / "tokenizer.json").write_text(json.dumps({
         "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
         "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
         "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "w0"},
     }))
-    return model
 
 
 def sentence(chance, mean=34):

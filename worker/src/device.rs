@@ -47,9 +47,9 @@ struct MineTask {
     wake: mpsc::Sender<Command>,
 }
 
-/// The samples of one request; sample i is `sequences[i]`.
+/// A request, and who waits for it.
 pub(crate) struct GenerateTask {
-    pub(crate) sequences: Vec<SequenceRequest>,
+    pub(crate) request: SequenceRequest,
     /// Has room for every event of every sample, so that the device never waits for a reader.
     pub(crate) events: Sender<Result<GenerateEvent, Fault>>,
 }
@@ -64,13 +64,16 @@ impl Device {
     /// Starts the thread; the receiver fires when it dies.
     ///
     /// `budget` is how many bytes of responses the shards hold in memory, all together.
-    pub(crate) fn start(model: Arc<Model>, held: Held, budget: u64) -> (Self, oneshot::Receiver<()>) {
+    pub(crate) fn start(
+        model: Arc<Model>,
+        (held, budget): (Held, u64),
+        generating: Generating,
+    ) -> (Self, oneshot::Receiver<()>) {
         let (commands, inbox) = mpsc::channel();
         let (alive, died) = oneshot::channel();
         // Detached: it ends with its handles, or with the process.
         thread::spawn(move || {
             let _alive: oneshot::Sender<()> = alive;
-            let generating = Generating::new(model.clone());
             let mining = Mining { held, budget, ..Mining::default() };
             Turns { inbox, model, mining, generating, scoring: Scoring::default() }.run();
         });

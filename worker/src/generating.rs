@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use lode_domain::generation::GenerateEvent;
-use lode_model::{Engine, Model, SequenceId};
+use lode_model::{Engine, EngineOptions, Model, SequenceId};
 use lode_ops::pause_at;
 use lode_proto::Fault;
 use tokio::sync::mpsc::Sender;
@@ -26,17 +26,27 @@ impl Owner {
 /// The engine and its sequences' owners.
 pub(crate) struct Generating {
     model: Arc<Model>,
+    options: EngineOptions,
     engine: Engine,
     owners: BTreeMap<SequenceId, Owner>,
     /// Steps so far.
     steps: u64,
-    /// What the gauge of active sequences has of this one's.
-    told_active: i64,
+    /// What the gauges have of this one's.
+    told: Told,
+}
+
+/// What gauges were told.
+#[derive(Clone, Copy, Default)]
+struct Told {
+    running: i64,
+    waiting: i64,
+    positions: i64,
 }
 
 impl Generating {
-    pub(crate) fn new(model: Arc<Model>) -> Self {
-        Self { engine: Engine::new(model.clone()), model, owners: BTreeMap::new(), steps: 0, told_active: 0 }
+    pub(crate) fn new(model: Arc<Model>, engine: Engine) -> Self {
+        let options = engine.options();
+        Self { model, options, engine, owners: BTreeMap::new(), steps: 0, told: Told::default() }
     }
 
     /// Whether nothing is being generated.
@@ -44,27 +54,22 @@ impl Generating {
         self.owners.is_empty()
     }
 
-    /// Lets all samples of a request join; if one cannot, none does.
+    /// Lets all samples of a request join, or none.
     pub(crate) fn start(&mut self, task: GenerateTask) {
         pause_at("worker-first-token");
-        let mut joined = Vec::new();
-        for sequence in task.sequences {
-            let sample = sequence.sample;
-            match self.engine.join(sequence) {
-                Ok(id) => joined.push((id, Owner { events: task.events.clone(), sample })),
-                Err(error) => {
-                    joined.into_iter().for_each(|(id, _)| self.engine.leave(id));
-                    // See `Owner::tell`.
-                    let _ = task.events.try_send(Err(of_model(error)));
-                    return;
-                }
+        let samples = task.request.samples.clone();
+        match self.engine.join(task.request) {
+            Ok(ids) => {
+                let owner = |sample| Owner { events: task.events.clone(), sample };
+                self.owners.extend(ids.into_iter().zip(samples.map(owner)));
             }
+            // See `Owner::tell`.
+            Err(error) => drop(task.events.try_send(Err(of_model(error)))),
         }
-        self.owners.extend(joined);
-        self.tell_active();
+        self.tell_load();
     }
 
-    /// Generates one token of every sequence.
+    /// Does one step of the engine.
     pub(crate) fn step(&mut self) {
         let engine = &mut self.engine;
         self.owners.retain(|id, owner| {
@@ -75,7 +80,7 @@ impl Generating {
             waited_for
         });
         if self.owners.is_empty() {
-            return self.tell_active();
+            return self.tell_load();
         }
         let steps = match self.engine.step() {
             Ok(steps) => steps,
@@ -94,23 +99,27 @@ impl Generating {
                 self.owners.remove(&step.sequence);
             }
         }
-        self.tell_active();
+        self.tell_load();
         self.steps += 1;
         if self.steps == 4 {
             pause_at("worker-mid-text");
         }
     }
 
-    /// Told as a change: the workers of an embedded cluster count together.
-    fn tell_active(&mut self) {
-        let active = self.owners.len() as i64;
-        metrics::SEQUENCES_ACTIVE.change(active - std::mem::replace(&mut self.told_active, active));
+    /// Gauges are told changes: the workers of an embedded cluster count together.
+    fn tell_load(&mut self) {
+        let load = self.engine.load();
+        let now = Told { running: load.running as i64, waiting: load.waiting as i64, positions: load.positions as i64 };
+        let before = std::mem::replace(&mut self.told, now);
+        metrics::SEQUENCES_ACTIVE.change(now.running - before.running);
+        metrics::SEQUENCES_WAITING.change(now.waiting - before.waiting);
+        metrics::KV_POSITIONS.change(now.positions - before.positions);
     }
 
     /// Ends all sequences with an error; the next ones start on a fresh engine.
     fn fail(&mut self, fault: &Fault) {
         std::mem::take(&mut self.owners).values().for_each(|owner| owner.tell(Err(fault.clone())));
-        self.engine = Engine::new(self.model.clone());
-        self.tell_active();
+        self.engine = Engine::new(self.model.clone(), self.options);
+        self.tell_load();
     }
 }

@@ -23,15 +23,17 @@ mod speed;
 mod stages;
 mod store;
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use lode_domain::{
     cluster::{PROTOCOL_VERSION, WorkerCard},
     id::ModelName,
     record::ModelRecord,
 };
+use lode_model::Engine;
 pub use lode_model::{
-    BadOption, DeviceChoice, Dropped, LoadOptions, Model, ModelError, Precision, Prepared, Text, hub,
+    BadOption, DeviceChoice, Dropped, EngineOptions, LoadOptions, Model, ModelError, Precision, Prepared, Reuse, Text,
+    hub,
 };
 use lode_proto::{
     BadCredentials, BadTls, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, wire::worker_server::WorkerServer,
@@ -39,7 +41,9 @@ use lode_proto::{
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
-use self::{cache::ResponseCache, device::Device, held::Held, registration::Registration, shard::Room};
+use self::{
+    cache::ResponseCache, device::Device, generating::Generating, held::Held, registration::Registration, shard::Room,
+};
 pub use self::{
     cache::{CacheConfig, CacheError},
     http::Vitals,
@@ -57,9 +61,6 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Bytes of one message at most: a condition on all units of a large model is about 5 MB.
 const MESSAGE_BYTES: usize = 64 << 20;
 
-/// Samples generated at a time at most, unless told otherwise.
-pub const SEQUENCES: NonZeroU32 = NonZeroU32::new(64).expect("it is not zero");
-
 /// What a worker's flags meant.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -73,8 +74,8 @@ pub struct Config {
     pub spill_dir: PathBuf,
     /// Where responses are kept from shard to shard.
     pub cache: CacheConfig,
-    /// Samples generated at a time at most.
-    pub sequences: NonZeroU32,
+    /// What text is generated with. The coordinator is told how many samples run at a time.
+    pub generation: EngineOptions,
     /// URL under which the coordinator reaches this worker; by default its listen address.
     pub advertise: Option<String>,
     /// Float type that the model was loaded in.
@@ -120,6 +121,14 @@ pub enum RunError {
     /// The cache's file cannot be had.
     #[error(transparent)]
     Cache(#[from] CacheError),
+    /// No room for a single page of keys and values.
+    #[error("--kv-budget {bytes} is too little: {least} bytes are what the shortest text needs")]
+    NoKvBudget {
+        /// As given.
+        bytes: u64,
+        /// The least that is of use.
+        least: u64,
+    },
     /// The model cannot run.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -163,12 +172,14 @@ pub async fn run(
     let card = card(&config, &model, url, speed);
     let stop_serving = CancellationToken::new();
     let (budget, spill_dir, stages) = (config.memory_budget, config.spill_dir.clone(), config.stages.clone());
-    let (device, died) = Device::start(model.clone(), held.clone(), budget);
+    let engine = open_engine(&model, config.generation)?;
+    let generating = Generating::new(model.clone(), engine);
+    let (device, died) = Device::start(model.clone(), (held.clone(), budget), generating);
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
     let room = Room { budget, spill_dir, stages };
     let stop = server::Stop { mining: stop_serving.clone(), generating: CancellationToken::new() };
-    let seats = server::Seats::new(config.sequences);
+    let seats = server::Seats::new(config.generation.sequences);
     let worker = server::Desk::new(model, device, held, room, seats, stop.clone());
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -209,6 +220,17 @@ pub async fn run(
     }
 }
 
+/// An engine with room for something.
+fn open_engine(model: &Arc<Model>, options: EngineOptions) -> Result<Engine, RunError> {
+    let engine = Engine::new(model.clone(), options);
+    let positions = engine.load().room;
+    if positions == 0 {
+        return Err(RunError::NoKvBudget { bytes: options.kv_bytes, least: engine.page_bytes() });
+    }
+    tracing::info!(positions, context = model.context_len(), "room for keys and values");
+    Ok(engine)
+}
+
 fn open_cache(config: &Config, model: &Model) -> Result<Option<ResponseCache>, CacheError> {
     // Everything that the bits of a response depend on, beside the sentence and the recipe, which are in its key: another
     // build may compute otherwise, and so may this one on another processor.
@@ -236,7 +258,7 @@ fn card(config: &Config, model: &Model, url: String, tokens_per_second: f64) -> 
         precision: config.precision.to_string(),
         memory_budget: config.memory_budget,
         tokens_per_second,
-        sequences: config.sequences.get(),
+        sequences: config.generation.sequences.get(),
         model: ModelRecord {
             name: config.name.clone(),
             hash: model.hash(),

@@ -12,7 +12,9 @@ use bytesize::ByteSize;
 use clap::Parser;
 use lode_domain::access::{Exposure, Role, Secret, grants};
 use lode_proto::{Authority, Credentials, Identity, LineLimits};
-use lode_worker::{CacheConfig, Config, DeviceChoice, LoadOptions, ModelSource, Precision, Stages, Vitals};
+use lode_worker::{
+    CacheConfig, Config, DeviceChoice, EngineOptions, LoadOptions, ModelSource, Precision, Reuse, Stages, Vitals,
+};
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 
@@ -54,9 +56,17 @@ struct Args {
     /// Folder of a file for them that outlives the worker; without it they are in a temporary file in --spill-dir.
     #[arg(long, value_name = "DIR")]
     cache_dir: Option<PathBuf>,
-    /// Samples generated at a time at most; further requests wait at the coordinator. Each takes memory for its keys and values.
-    #[arg(long, value_name = "N", default_value_t = lode_worker::SEQUENCES)]
+    /// Keys and values of texts that are being generated, and of beginnings that may come again: memory at most. Texts that do
+    /// not fit wait.
+    #[arg(long, value_name = "SIZE", default_value = "4GiB")]
+    kv_budget: ByteSize,
+    /// Samples generated at a time at most; further requests wait at the coordinator.
+    #[arg(long, value_name = "N", default_value = "256")]
     max_sequences: NonZeroU32,
+    /// Tokens of prompts at most that are read beside each new token of other texts: more lets prompts be read sooner, fewer lets
+    /// tokens come steadier.
+    #[arg(long, value_name = "N", default_value = "64")]
+    prompt_tokens: NonZeroU32,
     /// Address to serve on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -134,7 +144,12 @@ async fn main() -> anyhow::Result<()> {
         memory_budget: args.memory_budget.as_u64(),
         spill_dir: args.spill_dir.clone(),
         cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir.clone() },
-        sequences: args.max_sequences,
+        generation: EngineOptions {
+            kv_bytes: args.kv_budget.as_u64(),
+            sequences: args.max_sequences,
+            prompt_rows: args.prompt_tokens.get() as usize,
+            reuse: Reuse::On,
+        },
         advertise: args.advertise.clone(),
         precision: args.dtype,
         vitals: Vitals::default(),

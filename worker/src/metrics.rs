@@ -3,8 +3,18 @@
 use lode_ops::{Metric, Unit};
 
 /// All of it.
-pub const METRICS: &[Metric] =
-    &[SHARDS, TOKENS, RECALLED, BATCH_SECONDS, SPILLED_BYTES, SEQUENCES_ACTIVE, TOKENS_GENERATED, TOKENS_SCORED];
+pub const METRICS: &[Metric] = &[
+    SHARDS,
+    TOKENS,
+    RECALLED,
+    BATCH_SECONDS,
+    SPILLED_BYTES,
+    SEQUENCES_ACTIVE,
+    SEQUENCES_WAITING,
+    KV_POSITIONS,
+    TOKENS_GENERATED,
+    TOKENS_SCORED,
+];
 
 pub(crate) const SHARDS: Metric =
     Metric::counter("lode_worker_shards_total", Unit::Count, "Shards that were mined to their end.");
@@ -24,6 +34,16 @@ pub(crate) const SPILLED_BYTES: Metric = Metric::counter(
 );
 pub(crate) const SEQUENCES_ACTIVE: Metric =
     Metric::gauge("lode_worker_sequences_active", Unit::Count, "Samples that are being generated.");
+pub(crate) const SEQUENCES_WAITING: Metric = Metric::gauge(
+    "lode_worker_sequences_waiting",
+    Unit::Count,
+    "Samples that wait for room among those being generated.",
+);
+pub(crate) const KV_POSITIONS: Metric = Metric::gauge(
+    "lode_worker_kv_positions",
+    Unit::Count,
+    "Token positions whose keys and values are reserved by samples that are being generated.",
+);
 pub(crate) const TOKENS_GENERATED: Metric =
     Metric::counter("lode_worker_tokens_generated_total", Unit::Count, "Tokens that were generated.");
 pub(crate) const TOKENS_SCORED: Metric = Metric::counter(

@@ -200,12 +200,11 @@ impl worker_server::Worker for Desk {
         let watch = Arc::new(self.kept.watch(request.observations)?);
         // A token each step, and the end.
         let steps = (request.sampling.max_new_tokens as usize).min(self.model.context_len()) + 2;
-        let first = SequenceRequest { prompt, conditions, watch, sampling: request.sampling, sample: 0 };
-        let sequences: Vec<_> =
-            (0..request.samples).map(|sample| SequenceRequest { sample, ..first.clone() }).collect();
-        let (events, receiver) = mpsc::channel(steps * sequences.len());
+        let samples = 0..request.samples;
+        let (events, receiver) = mpsc::channel(steps * samples.len());
         let seats = self.seats.take(request.samples)?;
-        self.device.generate(GenerateTask { sequences, events })?;
+        let request = SequenceRequest { prompt, conditions, watch, sampling: request.sampling, samples };
+        self.device.generate(GenerateTask { request, events })?;
         let events = ReceiverStream::new(receiver).inspect(move |_| {
             let _held = &seats;
         });

@@ -1,119 +1,60 @@
-//! Keys and values of earlier tokens: one arena per block, a region of rows per sequence.
-
-use std::collections::BTreeMap;
+//! Keys and values of earlier tokens: two arenas per block, in pages that sequences hold.
 
 use candle_core::{Result, Tensor};
 
-use crate::rows::Keys;
+use crate::{
+    kernels::{
+        attention::Heads,
+        paged::{Arenas, Run},
+    },
+    pages::{Page, Pages},
+    rows::{Keys, Rows},
+};
 
 /// Keys and values of all sequences of an engine.
-#[derive(Default)]
 pub(crate) struct Cache {
-    /// Per block keys and values, each `[slot, key head * dim]`; made when the block first runs.
-    blocks: Vec<Option<[Tensor; 2]>>,
-    /// Rows that each arena has, or will have when it is made.
-    slots: usize,
-    /// First slot to length of every region in use.
-    regions: BTreeMap<usize, usize>,
+    /// Who holds which page.
+    pub pages: Pages,
+    /// Per block; made when the block first runs.
+    blocks: Vec<Option<Arenas>>,
 }
 
 impl Cache {
-    /// For a decoder of `blocks` blocks.
-    pub fn new(blocks: usize) -> Self {
-        Self { blocks: vec![None; blocks], ..Self::default() }
+    /// Of `pages` pages, for a decoder of `blocks` blocks.
+    pub fn new(pages: usize, blocks: usize) -> Self {
+        Self { pages: Pages::new(pages), blocks: vec![None; blocks] }
     }
 
-    /// Reserves `len` slots and gives the first; grows the arenas if no gap is wide enough.
-    pub fn reserve(&mut self, len: usize) -> Result<usize> {
-        let mut start = 0;
-        for (&first, &taken) in &self.regions {
-            if first - start >= len {
-                break;
-            }
-            start = first + taken;
+    /// Copies whole pages of all blocks, `(from, to)`.
+    pub fn copy(&self, pages: &[(Page, Page)]) -> Result<()> {
+        if pages.is_empty() {
+            return Ok(());
         }
-        if start + len > self.slots {
-            self.grow((start + len).max(2 * self.slots))?;
-        }
-        self.regions.insert(start, len);
-        Ok(start)
-    }
-
-    /// Gives the region that begins at `start` back.
-    pub fn release(&mut self, start: usize) {
-        self.regions.remove(&start);
-        if self.regions.is_empty() {
-            // An idle engine holds no memory.
-            self.blocks.fill(None);
-            self.slots = 0;
-        }
-    }
-
-    fn grow(&mut self, slots: usize) -> Result<()> {
-        self.slots = slots;
-        for [k, v] in self.blocks.iter_mut().flatten() {
-            for arena in [k, v] {
-                let larger = Tensor::zeros((slots, arena.dim(1)?), arena.dtype(), arena.device())?;
-                larger.slice_set(arena, 0, 0)?;
-                *arena = larger;
-            }
-        }
-        Ok(())
+        self.blocks.iter().flatten().try_for_each(|arenas| arenas.copy(pages))
     }
 }
 
-/// Rows of a batch that are kept: `rows` from `first_row` on go to the slots from `slot` on.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Kept {
-    /// First row of the batch.
-    pub first_row: usize,
-    /// How many rows.
-    pub rows: usize,
-    /// Where they go.
-    pub slot: usize,
+/// Bytes of a position's keys and values in a block of such heads.
+pub(crate) fn position_bytes(heads: Heads) -> usize {
+    2 * heads.key * heads.dim * size_of::<f32>()
 }
 
 /// The cache as a forward pass sees it.
 pub(crate) struct CachedKeys<'a> {
     /// Where keys and values are.
     pub cache: &'a mut Cache,
-    /// What this batch adds.
-    pub kept: Vec<Kept>,
+    /// Whose rows the batch has; every row is in one run.
+    pub runs: Vec<Run>,
 }
 
 impl Keys for CachedKeys<'_> {
-    fn extend(&mut self, block: usize, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
-        let slots = self.cache.slots;
-        let arena = |new: &Tensor| Tensor::zeros((slots, new.dim(1)?), new.dtype(), new.device());
+    fn attend(&mut self, block: usize, [q, k, v]: [&Tensor; 3], heads: Heads, _rows: &Rows) -> Result<Tensor> {
+        let pages = self.cache.pages.capacity();
         let arenas = match &mut self.cache.blocks[block] {
             Some(arenas) => arenas,
-            empty => empty.insert([arena(&k)?, arena(&v)?]),
+            empty => empty.insert(Arenas::new(pages, heads, k)?),
         };
-        for (arena, new) in arenas.iter().zip([&k, &v]) {
-            for kept in &self.kept {
-                arena.slice_set(&new.narrow(0, kept.first_row, kept.rows)?.contiguous()?, 0, kept.slot)?;
-            }
-        }
-        let [k, v] = arenas;
-        Ok((k.clone(), v.clone()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn regions_never_overlap_and_gaps_are_used_again() {
-        let mut cache = Cache::new(1);
-        assert_eq!([cache.reserve(10).unwrap(), cache.reserve(5).unwrap(), cache.reserve(7).unwrap()], [0, 10, 15]);
-        cache.release(10);
-        assert_eq!(cache.reserve(6).unwrap(), 22, "six do not fit a gap of five");
-        assert_eq!(cache.reserve(2).unwrap(), 10);
-        assert_eq!(cache.reserve(3).unwrap(), 12);
-        for start in [0, 12, 10, 15, 22] {
-            cache.release(start);
-        }
-        assert_eq!(cache.slots, 0);
+        arenas.append(k, v, &self.runs)?;
+        arenas.attend(q, &self.runs)
     }
 }

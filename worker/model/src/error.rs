@@ -178,6 +178,17 @@ pub enum ModelError {
     /// Nothing to score.
     #[error("the continuation has no token of its own")]
     EmptyContinuation,
+    /// A sequence that no other one has to leave for, and that still does not fit.
+    #[error(
+        "prompt and continuation need keys and values of {positions} positions, and there is room for {room}: ask for \
+         fewer tokens, or give the worker a larger --kv-budget"
+    )]
+    NoRoom {
+        /// Positions that it needs.
+        positions: usize,
+        /// Positions that there are.
+        room: usize,
+    },
     /// Nothing to start from.
     #[error("the prompt is empty and the model has no token to begin a text with; give a prompt")]
     EmptyPrompt,

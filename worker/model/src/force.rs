@@ -7,7 +7,8 @@ use std::{
 
 use candle_core::{Result as TensorResult, Tensor};
 use lode_domain::{
-    intervention::{Action, Coverage, ForcedUnit, Intervention},
+    held::Content as _,
+    intervention::{Action, Coverage, ForcedUnit, Intervention, Positions},
     unit::{UnitId, UnitSpace},
 };
 
@@ -85,6 +86,8 @@ impl Forces {
 #[derive(Debug)]
 pub struct Plan {
     intervention: Arc<Intervention>,
+    /// Of what it does wherever it holds.
+    mark: blake3::Hash,
     forces: Arc<Forces>,
 }
 
@@ -107,7 +110,9 @@ impl Plan {
             intervention.units.iter().map(|forced| (forced.unit, forced.value)).collect();
         let units = units.into_iter().map(|(unit, value)| (intervention.action, ForcedUnit { unit, value }));
         let forces = Arc::new(Forces::new(space, &units.collect::<Vec<_>>()));
-        Ok(Self { intervention, forces })
+        let everywhere = Intervention { positions: Positions::All, ..Intervention::clone(&intervention) };
+        let mark = blake3::hash(&everywhere.hash().0);
+        Ok(Self { intervention, mark, forces })
     }
 
     /// Bytes that it holds, about.
@@ -155,6 +160,14 @@ impl Conditions {
         (forces.len() > 0).then_some(forces)
     }
 
+    /// Adds to `hasher` what is forced at `position`.
+    pub(crate) fn mark(&self, position: usize, prompt_len: usize, hasher: &mut blake3::Hasher) {
+        for plan in self.plans.iter().filter(|plan| plan.intervention.positions.contains(position, prompt_len)) {
+            hasher.update(&[1]).update(plan.mark.as_bytes());
+        }
+        hasher.update(&[0]);
+    }
+
     fn merge(&self, holds: Vec<bool>) -> Arc<Forces> {
         let mut merged = self.merged.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, forces)) = merged.iter().find(|(key, _)| *key == holds) {
@@ -191,6 +204,13 @@ impl Forcing {
             None => self.done.push((Arc::clone(&forces), 1)),
         }
         Some(forces)
+    }
+
+    /// Counts what was forced at `positions` for this sequence by another that ran them.
+    pub fn pass(&mut self, positions: std::ops::Range<usize>) {
+        if !self.conditions.plans.is_empty() {
+            positions.for_each(|position| drop(self.at(position)));
+        }
     }
 
     /// What has been forced so far.

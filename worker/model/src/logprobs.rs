@@ -4,10 +4,13 @@ use crate::kernels::math::{exp, sum, vectorised};
 
 /// The logarithm of the sum of e^logit over `logits` `[token]`: what a logit is less to be a log probability.
 pub(crate) fn log_total(logits: &[f32]) -> f64 {
-    vectorised(|| {
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        f64::from(largest) + f64::from(sum(logits.len(), |i| exp(logits[i] - largest))).ln()
-    })
+    vectorised(
+        #[inline(always)]
+        || {
+            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            f64::from(largest) + f64::from(sum(logits.len(), |i| exp(logits[i] - largest))).ln()
+        },
+    )
 }
 
 /// The `count` tokens with the largest logits, largest first, of equal ones the lower id first.

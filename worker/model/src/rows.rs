@@ -3,6 +3,7 @@
 use candle_core::{Result, Tensor};
 
 pub(crate) use crate::kernels::attention::Segment;
+use crate::kernels::attention::{Heads, attend};
 
 /// A packed batch: tokens of several texts back to back, one a row.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,11 @@ impl Rows {
     pub fn push(&mut self, tokens: &[u32], past: usize, first_key: usize, visible: usize) {
         let segment = Segment { first_row: self.len(), rows: tokens.len(), first_key, past, visible };
         self.segments.push(segment);
+        self.push_tokens(tokens, past);
+    }
+
+    /// Appends `tokens`, of which the first stands at position `past`, without a segment: whoever knows the keys knows the rows.
+    pub fn push_tokens(&mut self, tokens: &[u32], past: usize) {
         self.tokens.extend_from_slice(tokens);
         self.positions.extend((past..past + tokens.len()).map(|position| position as u32));
     }
@@ -39,15 +45,16 @@ impl Rows {
 
 /// Where the keys and values of earlier rows are.
 pub(crate) trait Keys {
-    /// Takes the new rows' keys and values `[row, head * dim]` of a block, and gives all that the segments refer to.
-    fn extend(&mut self, block: usize, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)>;
+    /// Takes the new rows' keys and values `[row, key head * dim]` of a block, and has the rows' queries `[row, query head * dim]`
+    /// attend to those and to earlier ones; the result is like the queries.
+    fn attend(&mut self, block: usize, qkv: [&Tensor; 3], heads: Heads, rows: &Rows) -> Result<Tensor>;
 }
 
 /// No earlier rows: segments refer to the batch itself.
 pub(crate) struct OwnKeys;
 
 impl Keys for OwnKeys {
-    fn extend(&mut self, _block: usize, k: Tensor, v: Tensor) -> Result<(Tensor, Tensor)> {
-        Ok((k, v))
+    fn attend(&mut self, _block: usize, [q, k, v]: [&Tensor; 3], heads: Heads, rows: &Rows) -> Result<Tensor> {
+        attend(q, k, v, heads, &rows.segments)
     }
 }

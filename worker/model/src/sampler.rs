@@ -1,65 +1,215 @@
 //! Drawing a token from logits, as one sequence's settings say.
 
-use candle_core::{Device, Result, Tensor};
-use candle_transformers::{
-    generation::{LogitsProcessor, Sampling as Draw},
-    utils::apply_repeat_penalty,
-};
+use std::cmp::Ordering;
+
 use lode_domain::sampling::Sampling;
+
+use crate::{
+    kernels::math::{exp, sum, vectorised},
+    logprobs::largest,
+};
 
 /// Below this temperature the most probable token is taken: dividing by it would overflow.
 const COLD: f32 = 1e-7;
+/// Weights that are summed up together.
+const BLOCK: usize = 256;
+/// So few weights are sorted.
+const FEW: usize = 32;
+/// Up to so many of the largest logits are kept in order while they are looked for; more are sorted out afterwards.
+const ORDERED: usize = 64;
 
 /// The settings and the random stream of one sequence.
 pub(crate) struct Sampler {
-    processor: LogitsProcessor,
+    temperature: f32,
+    top_k: usize,
+    top_p: f64,
     repetition_penalty: f32,
+    random: u64,
 }
+
+/// A token that may be drawn, and its share.
+type Weight = (f32, u32);
 
 impl Sampler {
     /// For sample number `sample` of a request with these settings.
     pub fn new(sampling: &Sampling, sample: u32) -> Self {
-        let temperature = f64::from(sampling.temperature);
-        let (k, p) = (sampling.top_k as usize, f64::from(sampling.top_p));
-        let draw = match (k, p) {
-            _ if sampling.temperature < COLD => Draw::ArgMax,
-            (0, 1.0) => Draw::All { temperature },
-            (0, p) => Draw::TopP { p, temperature },
-            (k, 1.0) => Draw::TopK { k, temperature },
-            (k, p) => Draw::TopKThenTopP { k, p, temperature },
-        };
-        let processor = LogitsProcessor::from_sampling(mix(sampling.seed, sample), draw);
-        Self { processor, repetition_penalty: sampling.repetition_penalty }
+        Self {
+            temperature: sampling.temperature,
+            top_k: sampling.top_k as usize,
+            top_p: sampling.top_p.into(),
+            repetition_penalty: sampling.repetition_penalty,
+            // A stream for each sample of a request, far from its neighbours'.
+            random: finalise(sampling.seed.wrapping_add(u64::from(sample).wrapping_add(1).wrapping_mul(GOLDEN))),
+        }
     }
 
     /// A token, given its logits `[token]` and the tokens before it; `None` if the logits are not finite.
-    pub fn draw(&mut self, logits: &[f32], before: &[u32]) -> Result<Option<u32>> {
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Ok(None);
+    ///
+    /// Tokens are weighed by e^(logit / temperature). Of all, the `top_k` largest are kept; of those the smallest set that has the share
+    /// `top_p` of their weight. Of equal ones the lower id is kept. What is drawn depends on logits, settings and the number of
+    /// draws before alone.
+    pub fn draw(&mut self, logits: &[f32], before: &[u32]) -> Option<u32> {
+        if !vectorised(
+            #[inline(always)]
+            || logits.iter().fold(true, |finite, logit| finite & logit.is_finite()),
+        ) {
+            return None;
         }
-        let mut logits = Tensor::new(logits, &Device::Cpu)?;
-        if self.repetition_penalty != 1.0 {
-            logits = apply_repeat_penalty(&logits, self.repetition_penalty, before)?;
+        if self.repetition_penalty == 1.0 {
+            return self.choose(logits);
         }
-        self.processor.sample(&logits).map(Some)
+        self.choose(&penalised(logits, before, self.repetition_penalty))
+    }
+
+    fn choose(&mut self, logits: &[f32]) -> Option<u32> {
+        if self.temperature < COLD {
+            return largest(logits, 1).first().copied();
+        }
+        let scale = 1.0 / self.temperature;
+        let most = vectorised(
+            #[inline(always)]
+            || logits.iter().copied().fold(f32::NEG_INFINITY, f32::max),
+        );
+        let weigh = |logit: f32| weigh(logit, most, scale);
+        if self.top_k == 0 || self.top_k >= logits.len() {
+            if self.top_p >= 1.0 {
+                let weights: Vec<f32> = vectorised(
+                    #[inline(always)]
+                    || logits.iter().map(|&logit| weigh(logit)).collect(),
+                );
+                return self.pick(&weights).map(|place| place as u32);
+            }
+            let weights = vectorised(
+                #[inline(always)]
+                || logits.iter().zip(0..).map(|(&logit, token)| (weigh(logit), token)).collect(),
+            );
+            return self.pick_among(weights);
+        }
+        let kept = most_probable(logits, self.top_k);
+        self.pick_among(kept.into_iter().map(|token| (weigh(logits[token as usize]), token)).collect())
+    }
+
+    /// One of `weights`, after the cut at `top_p`.
+    fn pick_among(&mut self, mut weights: Vec<Weight>) -> Option<u32> {
+        if self.top_p < 1.0 {
+            cut(&mut weights, self.top_p);
+        }
+        // In the tokens' order, whatever was done to find them.
+        weights.sort_unstable_by_key(|(_, token)| *token);
+        let shares: Vec<f32> = weights.iter().map(|(weight, _)| *weight).collect();
+        self.pick(&shares).map(|place| weights[place].1)
+    }
+
+    /// A place of `weights`, each as probable as its share; `None` if there are none.
+    fn pick(&mut self, weights: &[f32]) -> Option<usize> {
+        let blocks: Vec<f64> = vectorised(
+            #[inline(always)]
+            || weights.chunks(BLOCK).map(|block| f64::from(sum(block.len(), |i| block[i]))).collect(),
+        );
+        let mut left = self.uniform() * blocks.iter().sum::<f64>();
+        let mut block = 0;
+        while block + 1 < blocks.len() && left >= blocks[block] {
+            left -= blocks[block];
+            block += 1;
+        }
+        let start = block * BLOCK;
+        let mut last = None;
+        for (place, &weight) in weights.iter().enumerate().skip(start).take(BLOCK).filter(|(_, weight)| **weight > 0.0)
+        {
+            last = Some(place);
+            left -= f64::from(weight);
+            if left < 0.0 {
+                break;
+            }
+        }
+        last
+    }
+
+    /// The next number of the stream, from 0 to below 1: SplitMix64 (Steele, Lea and Flood 2014), its upper 53 bits.
+    fn uniform(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(GOLDEN);
+        (finalise(self.random) >> 11) as f64 / (1u64 << 53) as f64
     }
 }
 
-/// A seed for each sample of a request, far from its neighbours' (the finaliser of SplitMix64).
-fn mix(seed: u64, sample: u32) -> u64 {
-    let mut z = seed.wrapping_add(u64::from(sample).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+/// e^((logit - most) * scale).
+#[inline(always)]
+fn weigh(logit: f32, most: f32, scale: f32) -> f32 {
+    exp((logit - most) * scale)
+}
+
+/// What SplitMix64 counts by.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// The finaliser of SplitMix64.
+fn finalise(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
+/// Logits with those of the tokens `before` made smaller, each once (Keskar et al. 2019).
+fn penalised(logits: &[f32], before: &[u32], penalty: f32) -> Vec<f32> {
+    let mut seen = before.to_vec();
+    seen.sort_unstable();
+    seen.dedup();
+    let mut logits = logits.to_vec();
+    for token in seen {
+        if let Some(logit) = logits.get_mut(token as usize) {
+            *logit = if *logit >= 0.0 { *logit / penalty } else { *logit * penalty };
+        }
+    }
+    logits
+}
+
+/// The `count` tokens with the largest logits, in any order; of equal ones those with lower ids.
+fn most_probable(logits: &[f32], count: usize) -> Vec<u32> {
+    if count <= ORDERED {
+        return largest(logits, count);
+    }
+    let mut tokens: Vec<u32> = (0..logits.len() as u32).collect();
+    let order = |a: &u32, b: &u32| logits[*b as usize].total_cmp(&logits[*a as usize]).then(a.cmp(b));
+    tokens.select_nth_unstable_by(count - 1, order);
+    tokens.truncate(count);
+    tokens
+}
+
+/// Keeps the smallest set of weights, largest first, that has the share `share` of their sum.
+///
+/// It halves the part in which the set must end until few are left: no sort of all.
+fn cut(weights: &mut Vec<Weight>, share: f64) {
+    let by_weight = |a: &Weight, b: &Weight| -> Ordering { b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)) };
+    let total = |weights: &[Weight]| weights.iter().map(|(weight, _)| f64::from(*weight)).sum::<f64>();
+    let mut missing = share * total(weights);
+    let (mut first, mut end) = (0, weights.len());
+    while end - first > FEW {
+        let middle = (end - first) / 2;
+        weights[first..end].select_nth_unstable_by(middle, by_weight);
+        let upper = total(&weights[first..=first + middle]);
+        if upper >= missing {
+            end = first + middle + 1;
+        } else {
+            missing -= upper;
+            first += middle + 1;
+        }
+    }
+    weights[first..end].sort_unstable_by(by_weight);
+    while first < end && missing > 0.0 {
+        missing -= f64::from(weights[first].0);
+        first += 1;
+    }
+    weights.truncate(first.max(1));
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn draws(sampling: &Sampling, sample: u32) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling, sample);
-        (0..40).map(|_| sampler.draw(&[1.0, 1.1, 0.9, -2.0, 1.05], &[1]).unwrap().unwrap()).collect()
+        (0..40).map(|_| sampler.draw(&[1.0, 1.1, 0.9, -2.0, 1.05], &[1]).unwrap()).collect()
     }
 
     #[test]
@@ -75,12 +225,80 @@ mod tests {
         assert!(draws(&Sampling { top_p: 0.1, ..plain.clone() }, 0).iter().all(|&token| token == 1));
         let both = Sampling { top_k: 3, top_p: 0.05, ..plain.clone() };
         assert!(draws(&both, 0).iter().all(|&token| token == 1));
+        // Of the three that are left, the first two have two thirds.
+        let both = Sampling { top_k: 3, top_p: 0.6, ..plain };
+        assert!(draws(&both, 0).iter().all(|token| [1, 4].contains(token)));
     }
 
     #[test]
     fn logits_that_are_no_numbers_give_no_token() {
         let mut sampler = Sampler::new(&Sampling::default(), 0);
-        assert_eq!(sampler.draw(&[0.0, f32::NAN], &[]).unwrap(), None);
-        assert_eq!(sampler.draw(&[0.0, f32::INFINITY], &[]).unwrap(), None);
+        assert_eq!(sampler.draw(&[0.0, f32::NAN], &[]), None);
+        assert_eq!(sampler.draw(&[0.0, f32::INFINITY], &[]), None);
+    }
+
+    /// Within five standard deviations of the multinomial distribution, at more tokens than a block has.
+    #[test]
+    fn tokens_come_as_often_as_they_are_probable() {
+        let logits: Vec<f32> = (0..600).map(|token| (token % 7) as f32 / 3.0 - (token / 300) as f32).collect();
+        for temperature in [0.5f32, 1.0, 2.0] {
+            let mut sampler = Sampler::new(&Sampling { temperature, seed: 3, ..Sampling::default() }, 0);
+            let mut counts = vec![0u32; logits.len()];
+            const DRAWS: u32 = 100_000;
+            for _ in 0..DRAWS {
+                counts[sampler.draw(&logits, &[]).unwrap() as usize] += 1;
+            }
+            let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit / temperature).exp()).collect();
+            let total: f64 = weights.iter().sum();
+            for (token, (count, weight)) in counts.iter().zip(&weights).enumerate() {
+                let expected = f64::from(DRAWS) * weight / total;
+                assert!(
+                    (f64::from(*count) - expected).abs() < 5.0 * expected.sqrt() + 1.0,
+                    "{token}: {count} of {expected}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_cut_is_that_of_a_sort(
+            weights in prop::collection::vec((0u8..40).prop_map(|weight| f32::from(weight) / 8.0), 1..300),
+            share in 0.01f64..0.99,
+        ) {
+            let numbered = || weights.iter().copied().zip(0u32..).collect::<Vec<Weight>>();
+            let mut sorted = numbered();
+            sorted.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+            let total: f64 = weights.iter().map(|&weight| f64::from(weight)).sum();
+            let mut so_far = 0.0;
+            let mut expected = Vec::new();
+            for (weight, token) in sorted {
+                if so_far >= share * total && !expected.is_empty() {
+                    break;
+                }
+                so_far += f64::from(weight);
+                expected.push(token);
+            }
+            let mut found = numbered();
+            cut(&mut found, share);
+            let mut found: Vec<u32> = found.into_iter().map(|(_, token)| token).collect();
+            found.sort_unstable();
+            expected.sort_unstable();
+            prop_assert_eq!(found, expected);
+        }
+
+        #[test]
+        fn the_most_probable_are_those_of_a_sort(
+            logits in prop::collection::vec((0u8..30).prop_map(f32::from), 100..300),
+            count in 1usize..100,
+        ) {
+            let mut all: Vec<u32> = (0..logits.len() as u32).collect();
+            all.sort_by(|&a, &b| logits[b as usize].total_cmp(&logits[a as usize]).then(a.cmp(&b)));
+            all.truncate(count);
+            let mut found = most_probable(&logits, count);
+            found.sort_unstable();
+            all.sort_unstable();
+            prop_assert_eq!(found, all);
+        }
     }
 }

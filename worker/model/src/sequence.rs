@@ -1,6 +1,6 @@
 //! One sequence of an engine: what was asked for, and how far it has come.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use lode_domain::{
     generation::{FinishReason, Finished, Logprobs, TokenScore},
@@ -8,11 +8,15 @@ use lode_domain::{
 };
 
 use crate::{
+    engine::Reuse,
     error::Result,
     force::{Conditions, Forcing},
     logprobs::{largest, log_total},
     model::Model,
+    pages::{PAGE, Page, PageName, Pages},
+    prefix::{START, name_page},
     sampler::Sampler,
+    schedule::{Pending, TURN},
     stops::{Stopped, Stops},
     stream::TextStream,
     watch::Watch,
@@ -29,16 +33,16 @@ pub struct SequenceRequest {
     pub watch: Arc<Watch>,
     /// How tokens are drawn.
     pub sampling: Sampling,
-    /// Which of the request's samples this is: each draws from a random stream of its own.
-    pub sample: u32,
+    /// Numbers of the samples: each draws from a random stream of its own.
+    pub samples: Range<u32>,
 }
 
 impl SequenceRequest {
-    /// The first sample of a prompt that `model` continues, with nothing forced or observed.
+    /// One sample of a prompt that `model` continues, with nothing forced or observed.
     pub fn new(model: &Model, prompt: &[u32], sampling: Sampling) -> Self {
         let space = Arc::clone(model.unit_space());
         let conditions = Arc::new(Conditions::new(space, Vec::new()));
-        Self { prompt: prompt.into(), conditions, watch: Arc::default(), sampling, sample: 0 }
+        Self { prompt: prompt.into(), conditions, watch: Arc::default(), sampling, samples: 0..1 }
     }
 }
 
@@ -64,52 +68,93 @@ pub struct StepEvent {
     pub finished: Option<Finished>,
 }
 
+/// What all samples of a request have in common.
+pub(crate) struct Work {
+    /// Checked, and not empty.
+    pub prompt: Vec<u32>,
+    /// Of the prompt's full pages.
+    pub names: Vec<PageName>,
+    conditions: Arc<Conditions>,
+    pub watch: Arc<Watch>,
+    sampling: Sampling,
+    /// The most tokens there may be.
+    limit: usize,
+    /// As it stands at the end of the prompt.
+    stream: TextStream,
+}
+
+impl Work {
+    /// Checks the request.
+    pub fn new(model: &Model, request: SequenceRequest) -> Result<Self> {
+        let SequenceRequest { prompt, conditions, watch, sampling, .. } = request;
+        sampling.check()?;
+        let prompt = model.check_prompt(prompt.to_vec())?;
+        let len = prompt.len();
+        let name = |before: &mut PageName, page| {
+            *before = name_page(*before, page, &prompt, (&conditions, len));
+            Some(*before)
+        };
+        Ok(Self {
+            names: (0..len / PAGE).scan(START, name).collect(),
+            limit: model.context_len().min(len.saturating_add(sampling.max_new_tokens as usize)),
+            stream: TextStream::new(model.text(), &prompt)?,
+            prompt,
+            conditions,
+            watch,
+            sampling,
+        })
+    }
+
+    /// Positions whose keys and values a sequence can need: the last token does not run.
+    pub fn positions(&self) -> usize {
+        self.limit - 1
+    }
+
+    /// Names of the pages that may be taken from others: the prompt's last token runs in any case, for what it draws.
+    pub fn reusable(&self) -> &[PageName] {
+        &self.names[..(self.prompt.len() - 1) / PAGE]
+    }
+}
+
 /// A sequence under way.
 pub(crate) struct Sequence {
     pub id: SequenceId,
-    /// First slot of its region in the cache.
-    pub slot: usize,
+    pub work: Arc<Work>,
+    /// For all positions that it can need.
+    pub pages: Vec<Page>,
+    /// Runs the prompt for this one, too.
+    pub leader: Option<SequenceId>,
+    /// See [`Pending::turns`].
+    pub turns: u32,
     /// Prompt and generated tokens.
     tokens: Vec<u32>,
     /// How many of them have run.
     past: usize,
-    prompt_len: usize,
-    /// The most tokens there may be.
-    limit: usize,
+    /// Pages that are full and named, and the last one's name.
+    named: (usize, PageName),
     pub forcing: Forcing,
-    pub watch: Arc<Watch>,
     sampler: Sampler,
     stream: TextStream,
     stops: Stops,
-    logprobs: Option<u32>,
 }
 
 impl Sequence {
-    /// Checks the request and prepares to run it; `slot` is not known yet.
-    pub fn new(id: SequenceId, model: &Model, request: SequenceRequest) -> Result<Self> {
-        let SequenceRequest { prompt, conditions, watch, sampling, sample } = request;
-        sampling.check()?;
-        let tokens = model.check_prompt(prompt.to_vec())?;
-        let prompt_len = tokens.len();
-        Ok(Self {
+    /// Begins sample number `sample` of `work`.
+    pub fn new((id, sample): (SequenceId, u32), work: Arc<Work>, pages: Vec<Page>) -> Self {
+        Self {
             id,
-            slot: 0,
+            pages,
+            leader: None,
+            turns: 0,
+            tokens: work.prompt.clone(),
             past: 0,
-            prompt_len,
-            limit: model.context_len().min(prompt_len.saturating_add(sampling.max_new_tokens as usize)),
-            forcing: Forcing::new(conditions, prompt_len),
-            watch,
-            sampler: Sampler::new(&sampling, sample),
-            stream: TextStream::new(model.text(), &tokens)?,
-            stops: Stops::new(sampling.stop),
-            logprobs: sampling.logprobs,
-            tokens,
-        })
-    }
-
-    /// Slots that its keys need.
-    pub fn slots(&self) -> usize {
-        self.limit
+            named: (0, START),
+            forcing: Forcing::new(Arc::clone(&work.conditions), work.prompt.len()),
+            sampler: Sampler::new(&work.sampling, sample),
+            stream: work.stream.clone(),
+            stops: Stops::new(work.sampling.stop.clone()),
+            work,
+        }
     }
 
     /// Position of the first token that has not run.
@@ -122,13 +167,54 @@ impl Sequence {
         &self.tokens[self.past..]
     }
 
+    /// What it could run, as number `place` of the running ones; nothing while another runs its prompt.
+    pub fn pending_at(&self, place: usize) -> Option<Pending> {
+        let pending = Pending { place, tokens: self.pending().len(), turns: self.turns };
+        self.leader.is_none().then_some(pending)
+    }
+
+    /// Whether it is about to run the prompt of `work`.
+    pub fn leads(&self, work: &Arc<Work>) -> bool {
+        Arc::ptr_eq(&self.work, work) && self.leader.is_none() && self.past < work.prompt.len()
+    }
+
+    /// Leaves the first `pages` pages out, which hold what it would compute.
+    pub fn skip(&mut self, pages: usize) {
+        self.forcing.pass(self.past..pages * PAGE);
+        self.past = pages * PAGE;
+        self.named = (pages, pages.checked_sub(1).map_or(START, |last| self.work.names[last]));
+    }
+
+    /// Goes on from where `leader`, whose pages these are, has come: to the prompt's end. Gives the pages to copy, `(from, to)`.
+    pub fn follow(&mut self, leader: &[Page]) -> Option<(Page, Page)> {
+        let len = self.work.prompt.len();
+        self.leader = None;
+        self.skip(len / PAGE);
+        self.forcing.pass(self.past..len);
+        self.past = len;
+        let last = len / PAGE;
+        (!len.is_multiple_of(PAGE)).then(|| (leader[last], self.pages[last]))
+    }
+
+    /// Notes that `rows` pending tokens have run, and names the pages that they filled.
+    pub fn has_run(&mut self, rows: usize, pages: &mut Pages, reuse: Reuse) {
+        self.past += rows;
+        self.turns += rows.div_ceil(TURN) as u32;
+        let (named, name) = &mut self.named;
+        while reuse == Reuse::On && (*named + 1) * PAGE <= self.past {
+            let work = &self.work;
+            *name = name_page(*name, *named, &self.tokens, (&work.conditions, work.prompt.len()));
+            pages.name(self.pages[*named], *name);
+            *named += 1;
+        }
+    }
+
     /// Draws the next token from its logits `[token]`; all pending tokens have run.
     pub fn advance(&mut self, model: &Model, logits: &[f32], observed: Vec<f32>) -> Result<StepEvent> {
-        self.past = self.tokens.len();
         let text = model.text();
         let mut event = StepEvent {
             sequence: self.id,
-            token: self.sampler.draw(logits, &self.tokens)?,
+            token: self.sampler.draw(logits, &self.tokens),
             text: String::new(),
             logprobs: None,
             observed,
@@ -138,12 +224,12 @@ impl Sequence {
             event.finished = Some(self.finished(FinishReason::NotFinite));
             return Ok(event);
         };
-        event.logprobs = self.logprobs.map(|top| self.scores(model, logits, (token, top))).transpose()?;
+        event.logprobs = self.work.sampling.logprobs.map(|top| self.scores(model, logits, (token, top))).transpose()?;
         self.tokens.push(token);
         let mut reason = if text.is_end(token) {
             Some(FinishReason::EndOfText)
         } else {
-            (self.tokens.len() >= self.limit).then_some(FinishReason::Length)
+            (self.tokens.len() >= self.work.limit).then_some(FinishReason::Length)
         };
         let mut new = if text.is_end(token) { String::new() } else { self.stream.push(text, token)? };
         if reason.is_some() {
@@ -176,8 +262,8 @@ impl Sequence {
         Finished {
             reason,
             coverage: self.forcing.coverage(),
-            prompt_tokens: self.prompt_len as u32,
-            generated_tokens: (self.tokens.len() - self.prompt_len) as u32,
+            prompt_tokens: self.work.prompt.len() as u32,
+            generated_tokens: (self.tokens.len() - self.work.prompt.len()) as u32,
         }
     }
 }

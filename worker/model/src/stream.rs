@@ -9,6 +9,7 @@ const CONTEXT: usize = 8;
 const INCOMPLETE: char = '\u{fffd}';
 
 /// The text of one sequence as far as it is complete.
+#[derive(Clone, Debug)]
 pub(crate) struct TextStream {
     /// The last tokens, among them all whose text is not complete.
     window: Vec<u32>,

@@ -1,5 +1,7 @@
 //! Observation as a hook: the values of observed units are read as they come by, at no extra forward pass.
 
+use std::sync::Arc;
+
 use candle_core::{Result as TensorResult, Tensor};
 use lode_domain::{
     observation::{Observation, ObservedUnit},
@@ -46,16 +48,16 @@ impl Watch {
 
 /// The rows of a batch that are observed.
 #[derive(Default)]
-pub(crate) struct Watching<'a> {
+pub(crate) struct Watching {
     /// Row, what is observed there, and the sum so far of each observation.
-    rows: Vec<(usize, &'a Watch, Vec<f64>)>,
+    rows: Vec<(usize, Arc<Watch>, Vec<f64>)>,
 }
 
-impl<'a> Watching<'a> {
+impl Watching {
     /// Adds a row, if anything is to be observed there.
-    pub fn add(&mut self, row: usize, watch: &'a Watch) {
+    pub fn add(&mut self, row: usize, watch: &Arc<Watch>) {
         if !watch.is_empty() {
-            self.rows.push((row, watch, vec![0.0; watch.units.len()]));
+            self.rows.push((row, Arc::clone(watch), vec![0.0; watch.units.len()]));
         }
     }
 
@@ -77,7 +79,7 @@ impl<'a> Watching<'a> {
     }
 
     /// The strengths `[observation]` of each observed row.
-    pub fn finish(self) -> impl Iterator<Item = (usize, Vec<f32>)> + use<'a> {
+    pub fn finish(self) -> impl Iterator<Item = (usize, Vec<f32>)> + use<> {
         self.rows.into_iter().map(|(row, watch, sums)| {
             let strengths = sums.iter().zip(&watch.units).map(|(sum, units)| (sum / *units as f64) as f32);
             (row, strengths.collect())

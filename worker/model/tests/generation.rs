@@ -12,7 +12,7 @@ use lode_domain::{
     sampling::Sampling,
     unit::UnitId,
 };
-use lode_model::{Conditions, Engine, Model, ModelError, SequenceRequest};
+use lode_model::{Conditions, Engine, EngineOptions, Model, ModelError, SequenceRequest};
 
 const GREEDY: Sampling = Sampling {
     temperature: 0.0,
@@ -39,13 +39,13 @@ struct Outcome {
 
 /// Runs requests; number `i` joins before step `joins[i]`.
 fn run(model: &Arc<Model>, requests: &[SequenceRequest], joins: &[usize]) -> Vec<Outcome> {
-    let mut engine = Engine::new(Arc::clone(model));
+    let mut engine = Engine::new(Arc::clone(model), EngineOptions::default());
     let mut outcomes = vec![Outcome::default(); requests.len()];
     let mut numbers = BTreeMap::new();
     let mut step = 0;
     while numbers.len() < requests.len() || engine.active() > 0 {
         for (number, request) in requests.iter().enumerate().filter(|(number, _)| joins[*number] == step) {
-            numbers.insert(engine.join(request.clone()).unwrap(), number);
+            numbers.insert(engine.join(request.clone()).unwrap()[0], number);
         }
         for event in engine.step().unwrap() {
             let outcome = &mut outcomes[numbers[&event.sequence]];
@@ -84,7 +84,8 @@ fn random_request(model: &Model, random: &mut tiny::Random) -> SequenceRequest {
         ..Sampling::default()
     };
     let request = SequenceRequest::new(model, &prompt, sampling);
-    SequenceRequest { sample: random.below(3) as u32, ..forced(model, &interventions, request) }
+    let sample = random.below(3) as u32;
+    SequenceRequest { samples: sample..sample + 1, ..forced(model, &interventions, request) }
 }
 
 #[test]
@@ -161,7 +162,7 @@ fn the_later_intervention_wins() {
 fn requests_out_of_range_are_refused_and_others_go_on() {
     let folder = tiny::folder(&tiny::gpt2(), 23);
     let model = Arc::new(load(folder.path()));
-    let mut engine = Engine::new(Arc::clone(&model));
+    let mut engine = Engine::new(Arc::clone(&model), EngineOptions::default());
     engine.join(SequenceRequest::new(&model, &[1], GREEDY)).unwrap();
     let mut refuse = |request| engine.join(request).unwrap_err();
     let long = refuse(SequenceRequest::new(&model, &[1; 640], GREEDY)).to_string();
@@ -203,8 +204,8 @@ fn texts_end_at_the_context_and_empty_prompts_begin_one() {
 fn sequences_may_leave() {
     let folder = tiny::folder(&tiny::gpt2(), 23);
     let model = Arc::new(load(folder.path()));
-    let mut engine = Engine::new(Arc::clone(&model));
-    let ids = [3, 4].map(|token| engine.join(SequenceRequest::new(&model, &[token], GREEDY)).unwrap());
+    let mut engine = Engine::new(Arc::clone(&model), EngineOptions::default());
+    let ids = [3, 4].map(|token| engine.join(SequenceRequest::new(&model, &[token], GREEDY)).unwrap()[0]);
     engine.step().unwrap();
     engine.leave(ids[0]);
     engine.leave(ids[0]);

@@ -12,7 +12,7 @@ use lode_domain::{
     sampling::Sampling,
     unit::UnitName,
 };
-use lode_model::{Conditions, Engine, LoadOptions, Model, SequenceRequest, pack};
+use lode_model::{Conditions, Engine, EngineOptions, LoadOptions, Model, SequenceRequest, pack};
 use serde_json::Value;
 
 fn json(path: &Path) -> Value {
@@ -146,7 +146,7 @@ fn greedy_ids_are_those_of_pytorch() {
         let model = Arc::new(load(&case.join("model")));
         for (concept, path) in files(&case, ".do.json") {
             let generations = json(&path);
-            let mut engine = Engine::new(Arc::clone(&model));
+            let mut engine = Engine::new(Arc::clone(&model), EngineOptions::default());
             let mut expected = BTreeMap::new();
             for generation in generations.as_array().unwrap() {
                 let greedy = ids(&generation["greedy_ids"]);
@@ -154,7 +154,7 @@ fn greedy_ids_are_those_of_pytorch() {
                     Sampling { temperature: 0.0, max_new_tokens: greedy.len() as u32, ..Sampling::default() };
                 let conditions = Conditions::of(model.unit_space(), &forced(&model, generation)).unwrap();
                 let request = SequenceRequest::new(&model, &ids(&generation["prompt_ids"]), sampling);
-                let id = engine.join(SequenceRequest { conditions: Arc::new(conditions), ..request }).unwrap();
+                let id = engine.join(SequenceRequest { conditions: Arc::new(conditions), ..request }).unwrap()[0];
                 expected.insert(id, greedy);
                 compared += 1;
             }

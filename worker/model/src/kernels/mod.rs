@@ -9,6 +9,7 @@ pub mod attention;
 pub(crate) mod buffers;
 pub mod gemm;
 pub(crate) mod math;
+pub(crate) mod paged;
 pub mod pool;
 pub(crate) mod rows;
 pub(crate) mod write;

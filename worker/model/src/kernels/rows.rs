@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use candle_core::{CpuStorage, CustomOp1, InplaceOp1, InplaceOp2, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, InplaceOp1, InplaceOp2, Layout, Result, Shape, Storage, Tensor, bail};
 use rayon::prelude::*;
 
 use super::{buffers, math::vectorised};
@@ -152,6 +152,16 @@ impl<'a> Matrix<'a> {
             move |row| &row[..columns.len()],
         )
     }
+}
+
+/// Has `work` look at the values of a contiguous f32 tensor, on whatever device.
+pub fn with_values<R>(x: &Tensor, work: impl FnOnce(&[f32]) -> R) -> Result<R> {
+    let (storage, layout) = x.storage_and_layout();
+    if let Storage::Cpu(storage) = &*storage {
+        return Ok(work(values(storage, layout)?));
+    }
+    drop(storage);
+    Ok(work(&x.flatten_all()?.to_vec1()?))
 }
 
 /// The values of a contiguous f32 tensor.

@@ -7,10 +7,7 @@ use candle_core::{D, Result, Tensor};
 use super::{linear::Linear, norm::Norm, rope::Rope};
 use crate::{
     hook::Hook,
-    kernels::{
-        attention::{Heads, attend},
-        buffers::recycle,
-    },
+    kernels::{attention::Heads, buffers::recycle},
     rows::{Keys, Rows},
 };
 
@@ -53,9 +50,7 @@ impl Attention {
             q = rope.forward(q, dim, &rows.positions)?;
             k = rope.forward(k, dim, &rows.positions)?;
         }
-        let (k, v) = keys.extend(self.block, k, v)?;
-        let attended = attend(&q, &k, &v, self.heads, &rows.segments)?;
-        // Keys and values may be a cache's; queries are ours.
+        let attended = keys.attend(self.block, [&q, &k, &v], self.heads, rows)?;
         recycle(q)?;
         let output = self.output.forward(&attended, hook)?;
         recycle(attended)?;
