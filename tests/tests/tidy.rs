@@ -26,10 +26,9 @@ const EDGES: [(&str, &[&str]); 11] = [
 ];
 
 /// Packages that only some may name, with the reason in ARCHITECTURE.md.
-const FENCED: [(&str, &[&str]); 13] = [
+const FENCED: [(&str, &[&str]); 12] = [
     ("sled", &["lode-index"]),
     ("candle-core", &["lode-model", "lode-demo"]),
-    ("candle-transformers", &["lode-model"]),
     ("hf-hub", &["lode-model"]),
     ("tonic", &["lode-proto", "lode-coordinator", "lode-worker", "lode-client"]),
     ("tonic-prost", &["lode-proto"]),
