@@ -17,8 +17,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    commit::Committer,
-    intake::{IntakeError, take_concepts, take_range},
+    intake::{ConceptIntake, IntakeError, take_concepts, take_range},
     metrics,
     registry::Occupied,
     spool::{RangeFile, RangeWriter},
@@ -33,7 +32,7 @@ const TELLING_TOKENS: u64 = 2_000;
 /// Where a shard's summaries go.
 pub(crate) enum Goal {
     /// Finished ones: into the index.
-    Concepts(Committer),
+    Concepts(ConceptIntake),
     /// Partial ones: into the spool.
     Range(Box<RangeWriter>),
 }
@@ -54,7 +53,7 @@ pub(crate) struct Ended {
 pub(crate) async fn run(
     attempt: u64,
     spec: ShardSpec,
-    shard: Arc<Job>,
+    shard: Job,
     goal: Goal,
     occupied: Occupied,
     meter: Arc<Meter>,
@@ -62,14 +61,13 @@ pub(crate) async fn run(
 ) -> Ended {
     let worker = occupied.worker.clone();
     let (sender, receiver) = mpsc::channel(IN_FLIGHT);
-    let (heard, sent) = (meter.clone(), shard.clone());
+    let heard = meter.clone();
     let intake = tokio::task::spawn_blocking(move || match goal {
-        Goal::Concepts(committer) => take_concepts(&committer, &shard, receiver, &heard).map(|()| None),
+        Goal::Concepts(concepts) => take_concepts(&concepts, receiver, &heard).map(|()| None),
         Goal::Range(writer) => take_range(*writer, receiver, &heard),
     });
     let streamed = async {
-        let mut events = worker.client().mine(spec, (*sent).clone()).await?;
-        drop(sent);
+        let mut events = worker.client().mine(spec, shard).await?;
         while let Some(event) = events.next().await {
             // A closed channel means that the intake has all it needs, or failed; then its fault is the one that counts.
             if sender.send(event?).await.is_err() {

@@ -28,21 +28,38 @@ pub(crate) enum IntakeError {
     Worker(Fault),
 }
 
+/// Where a shard of whole concepts goes. It names them in the job's table: the shard's own is gone once it was sent.
+pub(crate) struct ConceptIntake {
+    pub(crate) committer: Committer,
+    pub(crate) job: Arc<Job>,
+    /// The shard's concepts, by their numbers in the job.
+    pub(crate) numbers: Vec<u32>,
+}
+
+impl ConceptIntake {
+    /// The concept at a place of the shard.
+    fn concept(&self, place: u32) -> Result<&JobConcept, IntakeError> {
+        let found = self.numbers.get(place as usize).and_then(|&number| self.job.concepts.get(number as usize));
+        let told = || format!("it sent concept {place}, which its shard does not have");
+        found.ok_or_else(|| IntakeError::Worker(Fault::internal(told())))
+    }
+}
+
 /// A shard's way into the index: everything until the channel closes. Concepts that are settled meanwhile are not taken
 /// twice.
 pub(crate) fn take_concepts(
-    committer: &Committer,
-    shard: &Arc<Job>,
+    intake: &ConceptIntake,
     mut events: mpsc::Receiver<ShardEvent>,
     meter: &Meter,
 ) -> Result<(), IntakeError> {
+    let committer = &intake.committer;
     let mut staged: BTreeMap<u32, Staging> = BTreeMap::new();
     while let Some(event) = events.blocking_recv() {
         meter.hear(&event);
         match event {
             ShardEvent::Progress(_) => {}
             ShardEvent::Block { concept: place, block } => {
-                let concept = concept(shard, place)?;
+                let concept = intake.concept(place)?;
                 if committer.job.is_settled(&concept.id) {
                     staged.remove(&place);
                     continue;
@@ -55,7 +72,7 @@ pub(crate) fn take_concepts(
                 staging.write(&block).map_err(of_staging)?;
             }
             ShardEvent::ConceptDone { concept: place, outcome } => {
-                committer.settle(shard, concept(shard, place)?, staged.remove(&place), outcome)?;
+                committer.settle(&intake.job, intake.concept(place)?, staged.remove(&place), outcome)?;
             }
             ShardEvent::Dropped(_) | ShardEvent::Partial(_) => {
                 let told = "it sent a partial summary of a shard of whole concepts";
@@ -64,12 +81,6 @@ pub(crate) fn take_concepts(
         }
     }
     Ok(())
-}
-
-fn concept(shard: &Job, place: u32) -> Result<&JobConcept, IntakeError> {
-    let found = shard.concepts.get(place as usize);
-    let told = || format!("it sent concept {place}, which its shard does not have");
-    found.ok_or_else(|| IntakeError::Worker(Fault::internal(told())))
 }
 
 /// A range's way into the spool; `None` if the channel closed before all was there.

@@ -140,7 +140,7 @@ impl Coordinator {
     /// # Errors
     /// If one does not open; the message says why and what to do.
     pub fn open(config: &Config) -> Result<Arc<Self>, OpenError> {
-        let index = Index::open(&config.data_dir.join("index"))?;
+        let index = Index::open_with_cache(&config.data_dir.join("index"), config.limits.index_cache)?;
         let jobs = Jobs::restore(Journal::open(&config.data_dir, !config.resume)?)?;
         let unfinished: Vec<JobId> = jobs.unfinished().iter().map(|job| job.id).collect();
         Spool::tidy(&config.data_dir, &unfinished);

@@ -2,10 +2,12 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
+use bytesize::ByteSize;
+use lode_index::DEFAULT_CACHE;
 use lode_proto::{CallLimits, LineLimits};
 
 /// How much may be asked of a coordinator.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Of connections.
     pub lines: LineLimits,
@@ -13,6 +15,19 @@ pub struct Limits {
     pub calls: CallLimits,
     /// Of requests to generate.
     pub generation: GenerationLimits,
+    /// Bytes of memory for pages of the index.
+    pub index_cache: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            lines: LineLimits::default(),
+            calls: CallLimits::default(),
+            generation: GenerationLimits::default(),
+            index_cache: DEFAULT_CACHE,
+        }
+    }
 }
 
 /// How many requests to generate wait, and for how long.
@@ -36,6 +51,7 @@ impl Default for GenerationLimits {
 const MAX_WAITING: usize = 256;
 const MAX_WAIT: u64 = 30;
 const GENERATION_TIMEOUT: u64 = 600;
+const LEAST_CACHE: ByteSize = ByteSize::mib(1);
 
 /// The flags.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,6 +84,15 @@ pub struct LimitArgs {
     /// Seconds that a request to generate may take in all.
     #[arg(long, value_name = "SECONDS", default_value_t = GENERATION_TIMEOUT, value_parser = clap::value_parser!(u64).range(1..))]
     generation_timeout: u64,
+    /// Memory for pages of the index that were read or written, at least 1MiB. Most questions are answered without them, from the system's
+    /// file cache.
+    #[arg(long, value_name = "SIZE", default_value_t = ByteSize(DEFAULT_CACHE), value_parser = index_cache)]
+    index_cache: ByteSize,
+}
+
+fn index_cache(text: &str) -> Result<ByteSize, String> {
+    let bytes: ByteSize = text.parse()?;
+    if bytes < LEAST_CACHE { Err(format!("it must be at least {LEAST_CACHE}")) } else { Ok(bytes) }
 }
 
 impl LimitArgs {
@@ -84,6 +109,7 @@ impl LimitArgs {
             patience: Duration::from_secs(self.max_wait),
             longest: Duration::from_secs(self.generation_timeout),
         };
-        Limits { lines, calls: CallLimits { per_second: self.rate_limit, at_once: self.max_calls }, generation }
+        let calls = CallLimits { per_second: self.rate_limit, at_once: self.max_calls };
+        Limits { lines, calls, generation, index_cache: self.index_cache.as_u64() }
     }
 }

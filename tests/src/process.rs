@@ -95,6 +95,27 @@ impl Program {
         self.child.id()
     }
 
+    /// The most memory that it has held, in bytes; the system's file cache is not counted.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn peak_memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process is there");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the system counts memory");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") << 10
+    }
+
+    /// The processor time that it has used, in seconds.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn processor_seconds(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the process is there");
+        // User and system time, in hundredths; the name before them may hold anything.
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+        fields.map(|ticks| ticks.parse::<u64>().expect("a number")).sum::<u64>() as f64 / 100.0
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()

@@ -131,7 +131,7 @@ fn what_no_entry_names_is_removed_at_open() {
 #[test]
 fn another_format_is_refused_by_number() {
     let dir = tempfile::tempdir().unwrap();
-    let database = open::open(dir.path()).unwrap();
+    let database = open::open(dir.path(), crate::DEFAULT_CACHE).unwrap();
     database.insert(open::MARKER, &[FORMAT + 1]).unwrap();
     database.flush().unwrap();
     drop(database);
@@ -144,7 +144,7 @@ fn another_format_is_refused_by_number() {
 #[test]
 fn another_programs_database_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let database = open::config(dir.path()).open().unwrap();
+    let database = open::config(dir.path(), crate::DEFAULT_CACHE).open().unwrap();
     database.insert("theirs", "kept").unwrap();
     database.flush().unwrap();
     drop(database);

@@ -27,6 +27,10 @@ pub struct Index {
     _thread: Arc<Thread>,
 }
 
+/// Bytes of memory for pages of the database that were read or written. The system's file cache stands behind it, and derived copies
+/// do without.
+pub const DEFAULT_CACHE: u64 = 64 << 20;
+
 /// What stands under a model's hash: the record but for the hash itself.
 #[derive(Serialize, Deserialize)]
 struct StoredModel {
@@ -48,7 +52,15 @@ impl Index {
     /// [`IndexError::Permission`], [`IndexError::Locked`], [`IndexError::Foreign`], [`IndexError::Format`],
     /// [`IndexError::Lost`], [`IndexError::Corrupt`], or the store's.
     pub fn open(dir: &Path) -> Result<Self, IndexError> {
-        Self::over(Store::open(dir)?)
+        Self::open_with_cache(dir, DEFAULT_CACHE)
+    }
+
+    /// The same with `cache` bytes for pages of the database instead of [`DEFAULT_CACHE`].
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub fn open_with_cache(dir: &Path, cache: u64) -> Result<Self, IndexError> {
+        Self::over(Store::open(dir, cache)?)
     }
 
     pub(crate) fn over(store: Store) -> Result<Self, IndexError> {

@@ -11,9 +11,6 @@ use crate::{IndexError, codec::FORMAT, derived, error::means_full, ledger, scrat
 /// Key and beginning of the marker that makes a database ours; the format's byte follows.
 pub(crate) const MARKER: &[u8] = b"lode-index";
 
-/// Memory for pages read or written. The system's file cache stands behind it.
-const CACHE_BYTES: u64 = 256 << 20;
-
 /// Pages reach a quarter of a segment before sled moves them into files of their own, which it never syncs and on whose
 /// failed writes it hangs. Ours stay far below.
 const SEGMENT_BYTES: usize = 2 << 20;
@@ -21,11 +18,11 @@ const SEGMENT_BYTES: usize = 2 << 20;
 /// A process that was just killed, or an index just dropped, holds its lock a moment longer.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Opens or creates the database in `path`.
-pub(crate) fn open(path: &Path) -> Result<sled::Db, IndexError> {
+/// Opens or creates the database in `path`; it may hold `cache` bytes of pages.
+pub(crate) fn open(path: &Path, cache: u64) -> Result<sled::Db, IndexError> {
     fs::create_dir_all(path).map_err(|error| refused(path, "creating the folder", error))?;
     check_folder(path)?;
-    let config = config(path);
+    let config = config(path, cache);
     let started = Instant::now();
     let database = loop {
         match config.open() {
@@ -51,10 +48,10 @@ pub(crate) fn open(path: &Path) -> Result<sled::Db, IndexError> {
     Ok(database)
 }
 
-pub(crate) fn config(path: &Path) -> sled::Config {
+pub(crate) fn config(path: &Path, cache: u64) -> sled::Config {
     sled::Config::new()
         .path(path)
-        .cache_capacity(CACHE_BYTES)
+        .cache_capacity(cache)
         .segment_size(SEGMENT_BYTES)
         // Commits flush for themselves. A background flusher that meets a full disk only logs it.
         .flush_every_ms(None)

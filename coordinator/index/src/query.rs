@@ -39,17 +39,18 @@ impl Index {
     pub fn top(&self, key: &ConceptKey, space: &UnitSpace, query: &TopQuery) -> Result<Listed, QueryError> {
         let listed = self.reading(key, self.entry(key)?, |entry| {
             let concept = Subject::new(self, key, entry);
-            let leading = concept.leading();
-            let leading = leading.as_deref().unwrap_or_default();
-            let ap: Vec<(UnitId, f32)> = leading.iter().map(|(unit, all)| (*unit, all.ap)).collect();
-            let (units, matching) = match query.select_leading(&ap, entry.header.units) {
-                Some(found) => found,
-                None => match query.select(space, &concept.ap()?) {
-                    Ok(found) => found,
-                    Err(bad) => return Ok(Err(bad)),
-                },
+            let kept = if query.bottom { concept.trailing() } else { concept.leading() }.unwrap_or_default();
+            let first: Vec<(UnitId, f32)> = kept.iter().map(|(unit, all)| (*unit, all.ap)).collect();
+            let found = match query.select_first(space, &first) {
+                Ok(Some(found)) => Ok(found),
+                Ok(None) => query.select(space, &concept.ap()?),
+                Err(bad) => Err(bad),
             };
-            let rows = concept.rows(&units, leading)?;
+            let (units, matching) = match found {
+                Ok(found) => found,
+                Err(bad) => return Ok(Err(bad)),
+            };
+            let rows = concept.rows(&units, &kept)?;
             Ok(Ok((units.into_iter().zip(rows).collect(), matching)))
         })?;
         Ok(listed?)

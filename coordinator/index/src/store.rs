@@ -94,8 +94,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub fn open(path: &Path) -> Result<Self, IndexError> {
-        let database = open::open(path)?;
+    pub fn open(path: &Path, cache: u64) -> Result<Self, IndexError> {
+        let database = open::open(path, cache)?;
         let shelf = |name, describe, remedy| {
             let tree = database.open_tree(name).map_err(|error| failed(path, "opening", error))?;
             Ok::<_, IndexError>(Shelf { name, describe, remedy, tree })

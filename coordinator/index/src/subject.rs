@@ -58,6 +58,11 @@ impl<'a> Subject<'a> {
         self.derived(Member::leading)
     }
 
+    /// Its worst units by rising AP, ties in unit order, if they are kept.
+    pub fn trailing(&self) -> Option<Vec<(UnitId, UnitExpertise)>> {
+        self.derived(Member::trailing)
+    }
+
     /// What a derived copy says. One that is damaged is given up.
     pub fn derived<T>(&self, read: impl FnOnce(&Member) -> Result<T, Damage>) -> Option<T> {
         let member = self.member.as_ref()?;
@@ -84,13 +89,9 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The expertise of units, in the order given.
-    pub fn rows(
-        &self,
-        units: &[UnitId],
-        leading: &[(UnitId, UnitExpertise)],
-    ) -> Result<Vec<UnitExpertise>, IndexError> {
-        let known: HashMap<UnitId, UnitExpertise> = leading.iter().copied().collect();
+    /// The expertise of units, in the order given; of some it is `kept`.
+    pub fn rows(&self, units: &[UnitId], kept: &[(UnitId, UnitExpertise)]) -> Result<Vec<UnitExpertise>, IndexError> {
+        let known: HashMap<UnitId, UnitExpertise> = kept.iter().copied().collect();
         let derived = &self.index.store.derived;
         let row = |unit: &UnitId| match known.get(unit).copied().or_else(|| self.derived(|member| member.row(*unit))) {
             Some(found) => Ok(found),

@@ -48,7 +48,7 @@ fn two_hundred_megabytes_are_staged_and_committed() {
     });
     let grown = memory("VmHWM").saturating_sub(before);
     println!("committed: {} MB", grown >> 20);
-    // The database's cache, 256 MB, is what may grow.
+    // The database's cache is what may grow, and what it has not written.
     assert!(grown < 400 << 20, "{} MB of memory for what is committed", grown >> 20);
     for concept in [0, CONCEPTS / 2, CONCEPTS - 1] {
         assert_eq!(check_whole(&index, &key(concept)), concept);

@@ -26,7 +26,7 @@ use crate::{
     attempt::{self, Ended, Goal, Meter},
     board::{Board, Fate, Mishap, Task, Work},
     commit::Committer,
-    intake::IntakeError,
+    intake::{ConceptIntake, IntakeError},
     job::JobHandle,
     merge::merge,
     metrics::{self, ShardOutcome},
@@ -238,8 +238,12 @@ impl JobRun {
             Work::Concepts(concepts) => {
                 let is_left = |concept: &&u32| !self.handle.is_settled(&state.job.concepts[**concept as usize].id);
                 let numbers: Vec<u32> = concepts.iter().filter_map(|id| number_of(&state.job, id)).collect();
-                let left: Vec<u32> = numbers.iter().filter(is_left).copied().collect();
-                (state.job.part(&left), Goal::Concepts(self.committer(&worker.card.precision)))
+                let mut left: Vec<u32> = numbers.iter().filter(is_left).copied().collect();
+                // In the order that they have in the shard.
+                left.sort_unstable();
+                let shard = state.job.part(&left);
+                let committer = self.committer(&worker.card.precision);
+                (shard, Goal::Concepts(ConceptIntake { committer, job: state.job.clone(), numbers: left }))
             }
             Work::Range(number) => {
                 let split = state.split.as_ref().ok_or_else(|| Fault::internal("a range without a split"))?;
@@ -258,7 +262,7 @@ impl JobRun {
         let (meter, stop) = (Arc::new(Meter::new(self.tally.clone(), shard)), self.stop.child_token());
         // Made here, inside the job's span; a task that is spawned does not inherit it.
         let span = tracing::info_span!("shard", %shard, worker = %worker.id);
-        let run = attempt::run(attempt, spec, Arc::new(table), goal, occupied, meter.clone(), stop.clone());
+        let run = attempt::run(attempt, spec, table, goal, occupied, meter.clone(), stop.clone());
         state.ends.spawn(carried(async { End::Attempt(Box::new(run.await)) }.instrument(span)));
         state.board.begin(shard);
         state.attempts.insert(attempt, Running { shard, worker, meter, stop, verdict: None });

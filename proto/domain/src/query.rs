@@ -3,7 +3,6 @@
 use globset::Glob;
 
 use crate::{
-    compare::Experts,
     concept::ConceptId,
     event::JobSpec,
     expertise::{Recipe, UnitExpertise},
@@ -64,36 +63,54 @@ impl TopQuery {
     /// # Errors
     /// If the glob cannot be read.
     pub fn select(&self, space: &UnitSpace, ap: &[f32]) -> Result<(Vec<UnitId>, u32), BadGlob> {
-        let matcher = match &self.layers {
-            None => None,
-            Some(glob) => match Glob::new(glob) {
-                Ok(parsed) => Some(parsed.compile_matcher()),
-                Err(source) => return Err(BadGlob { glob: glob.clone(), source }),
-            },
-        };
         let mut matching = 0;
-        let fitting = (0..space.layers().len())
-            .filter(|&layer| matcher.as_ref().is_none_or(|m| m.is_match(space.layers()[layer].name.as_str())))
-            .flat_map(|layer| space.range(layer))
-            .filter(|&unit| self.min_ap.is_none_or(|least| ap[unit] >= least))
+        let fitting = (self.asked_layers(space)?.into_iter().zip(0..))
+            .filter(|(is_asked, _)| *is_asked)
+            .flat_map(|(_, layer)| space.range(layer))
+            .filter(|&unit| self.has_ap(ap[unit]))
             .inspect(|_| matching += 1);
         let number = if self.bottom { rising } else { falling };
         let units = first_k(fitting.map(|unit| number(ap[unit], UnitId(unit as u32))), self.top as usize);
         Ok((units, matching))
     }
 
-    /// What [`Self::select`] finds, where a concept's best units are enough to know it: `leading` are the first of the
-    /// model's `units` units by falling AP, ties in unit order.
-    pub fn select_leading(&self, leading: &[(UnitId, f32)], units: u32) -> Option<(Vec<UnitId>, u32)> {
-        if self.layers.is_some() || self.bottom {
-            return None;
-        }
-        let matching = match self.min_ap {
-            None => units,
-            Some(least) => Experts::MinAp(least).leading(leading, units).ok()?? as u32,
+    /// What [`Self::select`] finds, where the first units in the order asked for are enough to know it: `first` are those of a
+    /// concept by falling AP, or with [`Self::bottom`] by rising AP, ties in unit order. `None` if more may be needed.
+    ///
+    /// # Errors
+    /// If the glob cannot be read.
+    pub fn select_first(
+        &self,
+        space: &UnitSpace,
+        first: &[(UnitId, f32)],
+    ) -> Result<Option<(Vec<UnitId>, u32)>, BadGlob> {
+        let asked = self.asked_layers(space)?;
+        let is_asked = |&&(unit, _): &&(UnitId, f32)| asked[space.locate(unit).0];
+        // AP runs one way: best first, those that have enough come before those that have not; worst first, after them.
+        let (before, after) = first.split_at(first.partition_point(|&(_, ap)| self.has_ap(ap) != self.bottom));
+        let is_last_seen = !after.is_empty() || first.len() == space.len();
+        let in_layers = || (0..asked.len()).filter(|&layer| asked[layer]).map(|layer| space.range(layer).len()).sum();
+        let (fitting, matching): (_, usize) = match (self.min_ap, self.bottom) {
+            (None, _) => (first, in_layers()),
+            (Some(_), _) if !is_last_seen => return Ok(None),
+            (Some(_), false) => (before, before.iter().filter(is_asked).count()),
+            (Some(_), true) => (after, in_layers() - before.iter().filter(is_asked).count()),
         };
-        let wanted = self.top.min(matching) as usize;
-        Some((leading.get(..wanted)?.iter().map(|&(unit, _)| unit).collect(), matching))
+        let wanted = matching.min(self.top as usize);
+        let units: Vec<UnitId> = fitting.iter().filter(is_asked).map(|&(unit, _)| unit).take(wanted).collect();
+        Ok(Some((units, matching as u32)).filter(|(units, _)| units.len() == wanted))
+    }
+
+    /// Which layers are asked for, `[layer]`.
+    fn asked_layers(&self, space: &UnitSpace) -> Result<Vec<bool>, BadGlob> {
+        let Some(glob) = &self.layers else { return Ok(vec![true; space.layers().len()]) };
+        let parsed = Glob::new(glob).map_err(|source| BadGlob { glob: glob.clone(), source })?;
+        let matcher = parsed.compile_matcher();
+        Ok(space.layers().iter().map(|layer| matcher.is_match(layer.name.as_str())).collect())
+    }
+
+    fn has_ap(&self, ap: f32) -> bool {
+        self.min_ap.is_none_or(|least| ap >= least)
     }
 }
 
@@ -172,8 +189,46 @@ impl ConceptRef {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::unit::{Layer, LayerName};
+    use crate::{
+        intervention::Rank,
+        ranking::ranked,
+        unit::{Layer, LayerName},
+    };
+
+    proptest! {
+        #[test]
+        fn the_first_units_are_enough_or_said_not_to_be(
+            values in prop::collection::vec(0u8..7, 3..40),
+            (top, kept) in (0u32..45, 0u32..45),
+            (least, glob) in (prop::option::of(0u8..8), prop::option::of(0usize..3)),
+            bottom: bool,
+        ) {
+            let units = values.len() as u32;
+            let layer = |name: &str, units| Layer { name: LayerName::new(name), units };
+            let space = UnitSpace::new(vec![layer("h.0.a", 1), layer("h.0.b", units - 2), layer("h.1.a", 1)]).unwrap();
+            let ap: Vec<f32> = values.iter().map(|&value| f32::from(value) / 8.0).collect();
+            let layers = glob.map(|glob| ["*.a", "*.b", "lm_head"][glob].to_owned());
+            let query = TopQuery { top, layers, min_ap: least.map(|least| f32::from(least) / 8.0), bottom };
+            let rank = if bottom { Rank::Bottom } else { Rank::Top };
+            let first = match kept.min(units) {
+                0 => Vec::new(),
+                kept => ranked(&ap, kept, rank, 0).unwrap(),
+            };
+            let first: Vec<(UnitId, f32)> = first.into_iter().map(|unit| (unit, ap[unit.index()])).collect();
+            let wanted = query.select(&space, &ap).unwrap();
+            match query.select_first(&space, &first).unwrap() {
+                Some(found) => prop_assert_eq!(found, wanted),
+                None => prop_assert!(kept < units, "all units are enough"),
+            }
+            // What needs none of the others is found: the plain question as far as units are kept.
+            if query.layers.is_none() && query.min_ap.is_none() && top <= kept.min(units) {
+                prop_assert!(query.select_first(&space, &first).unwrap().is_some());
+            }
+        }
+    }
 
     #[test]
     fn filters_come_before_the_top() {

@@ -111,7 +111,7 @@ fn write(store: &Store, members: &[(ConceptKey, Entry)], number: u64, part: &Pat
     let header = Header { number, units, members: vec![blank; members.len()] };
     let failed = |error| refused(&store.path, "writing a derived copy", error);
     let file = File::create(part).map_err(failed)?;
-    let mut draft = Draft { store, members, header, file, leaders: Vec::new() };
+    let mut draft = Draft { store, members, header, file, extremes: Vec::new() };
     for (place, (_, entry)) in members.iter().enumerate() {
         if store.derived.stopped() {
             return Ok(Built::Stopped);
@@ -137,8 +137,36 @@ fn write(store: &Store, members: &[(ConceptKey, Entry)], number: u64, part: &Pat
     }
 }
 
-/// Best units in unit order, each with its rank, and the bytes of the part.
-type Leaders = (Vec<(UnitId, usize)>, Vec<u8>);
+/// A member's best or worst units, of which the values come block by block.
+struct Extreme {
+    part: Part,
+    /// In unit order, each with its rank.
+    ranks: Vec<(UnitId, usize)>,
+    bytes: Vec<u8>,
+}
+
+impl Extreme {
+    fn new(part: Part, ranked: Vec<UnitId>) -> Self {
+        let bytes = vec![0; LEADER * ranked.len()];
+        let mut ranks: Vec<(UnitId, usize)> = ranked.into_iter().zip(0..).collect();
+        ranks.sort_unstable();
+        Self { part, ranks, bytes }
+    }
+
+    /// Takes what it needs of a block of units that begins with `first`: its columns, `[column][unit]`.
+    fn take(&mut self, first: u32, columns: &[Vec<f32>]) {
+        let from = self.ranks.partition_point(|(unit, _)| unit.0 < first);
+        let count = columns.first().map_or(0, Vec::len) as u32;
+        let here = self.ranks[from..].iter().take_while(|(unit, _)| unit.0 < first + count);
+        for &(unit, rank) in here {
+            let leader = &mut self.bytes[LEADER * rank..][..LEADER];
+            leader[..4].copy_from_slice(&unit.0.to_le_bytes());
+            for (bytes, values) in leader[4..].chunks_exact_mut(4).zip(columns) {
+                bytes.copy_from_slice(&values[(unit.0 - first) as usize].to_le_bytes());
+            }
+        }
+    }
+}
 
 /// A segment that is being written. Beside the file it takes 20 bytes for every unit of a block and member, and what a column
 /// takes: 1.3 MB and, with 414,720 units, 6 MB.
@@ -147,8 +175,8 @@ struct Draft<'a> {
     members: &'a [(ConceptKey, Entry)],
     header: Header,
     file: File,
-    /// By member.
-    leaders: Vec<Leaders>,
+    /// Of each member two.
+    extremes: Vec<Extreme>,
 }
 
 impl Draft<'_> {
@@ -167,14 +195,14 @@ impl Draft<'_> {
         self.header.members[place] = Record { slot: entry.slot, stamp: entry.stamp, moments, sketch };
         self.put(Part::Ap(place), &floats_to_bytes(&ap))?;
         self.put(Part::Sketch(place), &bytes)?;
-        let best = ranked(&ap, self.header.leading() as u32, Rank::Top, 0).unwrap_or_default();
-        let mut leaders: Vec<(UnitId, usize)> = best.into_iter().zip(0..).collect();
-        leaders.sort_unstable();
-        self.leaders.push((leaders, vec![0; LEADER * self.header.leading()]));
+        for (part, rank) in [(Part::Leading(place), Rank::Top), (Part::Trailing(place), Rank::Bottom)] {
+            let units = ranked(&ap, self.header.leading() as u32, rank, 0).unwrap_or_default();
+            self.extremes.push(Extreme::new(part, units));
+        }
         Ok(true)
     }
 
-    /// Writes the rows of a block of units, and notes those of best units; the member whose blocks cannot be read, if there is one.
+    /// Writes the rows of a block of units, and notes those of best and worst units; the member whose blocks cannot be read, if there is one.
     fn rows(&mut self, block: u32) -> Result<Option<usize>, IndexError> {
         let mut columns: Vec<Vec<f32>> = Vec::with_capacity(5 * self.members.len());
         for (place, (key, entry)) in self.members.iter().enumerate() {
@@ -198,23 +226,15 @@ impl Draft<'_> {
             bytes.extend_from_slice(&checksum);
         }
         self.write_at(self.header.find(Part::Row(first)).0, &bytes)?;
-        for ((leaders, part), columns) in self.leaders.iter_mut().zip(columns.chunks_exact(5)) {
-            let from = leaders.partition_point(|(unit, _)| unit.0 < first);
-            let here = leaders[from..].iter().take_while(|(unit, _)| unit.0 < first + count);
-            for &(unit, rank) in here {
-                let leader = &mut part[LEADER * rank..][..LEADER];
-                leader[..4].copy_from_slice(&unit.0.to_le_bytes());
-                for (bytes, values) in leader[4..].chunks_exact_mut(4).zip(columns) {
-                    bytes.copy_from_slice(&values[(unit.0 - first) as usize].to_le_bytes());
-                }
-            }
+        for (extremes, columns) in self.extremes.chunks_exact_mut(2).zip(columns.chunks_exact(5)) {
+            extremes.iter_mut().for_each(|extreme| extreme.take(first, columns));
         }
         Ok(None)
     }
 
     fn finish(self) -> Result<(), IndexError> {
-        for (place, (_, part)) in self.leaders.iter().enumerate() {
-            self.put(Part::Leading(place), part)?;
+        for extreme in &self.extremes {
+            self.put(extreme.part, &extreme.bytes)?;
         }
         let mut sealed = seal(HEADER, &self.header.bytes());
         let len = sealed.len() as u32;

@@ -1,6 +1,7 @@
 //! Where things are in a segment's file.
 //!
-//! `[row of unit 0][row of unit 1]…[ap of member 0]…[sketch of member 0]…[leading of member 0]…[header][header's length: 4]`.
+//! `[row of unit 0][row of unit 1]…[ap of member 0]…[sketch of member 0]…[leading of member 0]…[trailing of member 0]…[header]
+//! [header's length: 4]`.
 //! Each is followed by its checksum: `[crc32 of segment number, offset, bytes: 4]`; the header is sealed as the index's values
 //! are. All numbers are little-endian.
 
@@ -15,6 +16,9 @@ pub(crate) const CELL: usize = 20;
 /// A unit and its five values.
 pub(crate) const LEADER: usize = 24;
 
+/// Of this layout. The one before had no word for its version, and one word less in its header.
+const VERSION: u64 = 2;
+
 /// Under which key the header is sealed.
 pub(crate) const HEADER: &[u8] = b"lode-index segment";
 
@@ -27,8 +31,10 @@ pub(crate) enum Part {
     Ap(usize),
     /// A member's sketch, `[unit]`.
     Sketch(usize),
-    /// A member's best units: `[rank](unit, [column])`.
+    /// A member's best units by falling AP: `[rank](unit, [column])`.
     Leading(usize),
+    /// Its worst by rising AP, in the same form.
+    Trailing(usize),
 }
 
 /// What a segment says about itself.
@@ -54,26 +60,28 @@ impl Header {
     /// Where a part begins, and how many bytes it has before its checksum.
     pub fn find(&self, part: Part) -> (u64, usize) {
         let (units, members) = (self.units as usize, self.members.len());
-        let sizes = [CELL * members, 4 * units, units, LEADER * self.leading()];
-        let counts = [units, members, members];
+        let extreme = LEADER * self.leading();
+        let sizes = [CELL * members, 4 * units, units, extreme, extreme];
+        let counts = [units, members, members, members];
         let (kind, number) = match part {
             Part::Row(unit) => (0, unit as usize),
             Part::Ap(member) => (1, member),
             Part::Sketch(member) => (2, member),
             Part::Leading(member) => (3, member),
+            Part::Trailing(member) => (4, member),
         };
         let before: usize = (0..kind).map(|kind| (sizes[kind] + CHECKSUM) * counts[kind]).sum();
         ((before + number * (sizes[kind] + CHECKSUM)) as u64, sizes[kind])
     }
 
-    /// How many best units a member has in the segment.
+    /// How many best units a member has in the segment, and how many worst ones.
     pub fn leading(&self) -> usize {
         self.units.min(LEADING) as usize
     }
 
     /// Where the header itself begins.
     pub fn end(&self) -> u64 {
-        self.find(Part::Leading(self.members.len())).0
+        self.find(Part::Trailing(self.members.len())).0
     }
 
     /// What follows a part.
@@ -92,17 +100,21 @@ impl Header {
             let floats = [mean, squares, offset, step, error].map(f64::to_bits);
             [r.slot, r.stamp].into_iter().chain(floats)
         };
-        let words = [self.number, u64::from(self.units), u64::from(LEADING)];
+        let words = [self.number, u64::from(self.units), u64::from(LEADING), VERSION];
         words.into_iter().chain(self.members.iter().flat_map(record)).flat_map(u64::to_le_bytes).collect()
     }
 
     pub fn parse(bytes: &[u8]) -> Result<Self, Damage> {
-        let bad = || Damage::Content("its header is malformed".to_owned());
+        let bad = || Damage::Content("its header is malformed, or of another version".to_owned());
         let (words, rest) = bytes.as_chunks::<8>();
         let words: Vec<u64> = words.iter().map(|&word| u64::from_le_bytes(word)).collect();
-        let (&[number, units, leading], records) = words.split_first_chunk::<3>().ok_or_else(bad)?;
+        let (&[number, units, leading, version], records) = words.split_first_chunk::<4>().ok_or_else(bad)?;
         let (records, more) = records.as_chunks::<7>();
-        if leading != u64::from(LEADING) || records.is_empty() || !rest.is_empty() || !more.is_empty() {
+        if (leading, version) != (u64::from(LEADING), VERSION)
+            || records.is_empty()
+            || !rest.is_empty()
+            || !more.is_empty()
+        {
             return Err(bad());
         }
         let record = |&[slot, stamp, rest @ ..]: &[u64; 7]| {

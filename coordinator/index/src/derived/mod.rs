@@ -2,7 +2,7 @@
 //!
 //! A [`Segment`](segment::Segment) holds [`MEMBERS`] concepts of one model and recipe: their rows by unit, so that a unit in all of them is one
 //! read; their AP one column after the other; a byte a unit of each ([`Sketch`](lode_domain::sketch::Sketch)); and their best
-//! units with all their values. A thread of its own writes the next segment when enough concepts are in none. What is in no segment, or
+//! and worst units with all their values. A thread of its own writes the next segment when enough concepts are in none. What is in no segment, or
 //! in one that turns out to be damaged, is read from the blocks, slower and the same.
 //!
 //! Why what a segment says is what the blocks say:
@@ -33,5 +33,5 @@ pub(crate) const FOLDER: &str = "derived";
 /// segments cost a long tail, and many small ones many reads: at 1,344 concepts it is 21 and at most 63.
 const MEMBERS: usize = 64;
 
-/// How many of a concept's best units a segment holds with all their values.
+/// How many of a concept's best units a segment holds with all their values, and how many of its worst.
 pub(crate) const LEADING: u32 = 512;

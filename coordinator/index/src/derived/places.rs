@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use super::{
     FOLDER, MEMBERS,
-    layout::Record,
+    layout::{Part, Record},
     segment::{Row, Segment},
 };
 use crate::{IndexError, codec::Damage, open::refused, store::Entry};
@@ -87,7 +87,11 @@ impl Member {
     }
 
     pub fn leading(&self) -> Result<Vec<(UnitId, UnitExpertise)>, Damage> {
-        self.segment.leading(self.place)
+        self.segment.extreme(Part::Leading(self.place))
+    }
+
+    pub fn trailing(&self) -> Result<Vec<(UnitId, UnitExpertise)>, Damage> {
+        self.segment.extreme(Part::Trailing(self.place))
     }
 
     pub fn moments(&self) -> Moments {

@@ -35,6 +35,7 @@ impl Segment {
     /// Opens a whole segment. Only its header is read, and checked.
     pub fn open(path: &Path) -> Result<Self, Damage> {
         let file = File::open(path).map_err(unreadable)?;
+        expect_leaps(&file, path);
         let len = file.metadata().map_err(unreadable)?.len();
         let short = || Damage::Content(format!("it is cut off after {len} bytes"));
         let tail = len.checked_sub(4).ok_or_else(short)?;
@@ -61,9 +62,9 @@ impl Segment {
         self.read(Part::Sketch(place))
     }
 
-    /// A member's best units by falling AP, ties in unit order.
-    pub fn leading(&self, place: usize) -> Result<Vec<(UnitId, UnitExpertise)>, Damage> {
-        let bytes = self.read(Part::Leading(place))?;
+    /// A member's best units by falling AP or its worst by rising AP, ties in unit order.
+    pub fn extreme(&self, part: Part) -> Result<Vec<(UnitId, UnitExpertise)>, Damage> {
+        let bytes = self.read(part)?;
         Ok(bytes.chunks_exact(LEADER).map(|b| (UnitId(number(b)), expertise(&b[4..]))).collect())
     }
 
@@ -74,6 +75,19 @@ impl Segment {
         if stored != self.header.checksum(offset, &bytes) { Err(Damage::Checksum) } else { Ok(bytes) }
     }
 }
+
+/// Tells the system that what is read next lies elsewhere. Reading ahead, by megabytes where the disk is set up so, would keep the
+/// disk from what the question reads.
+#[cfg(target_os = "linux")]
+fn expect_leaps(file: &File, path: &Path) {
+    if let Err(error) = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random) {
+        tracing::debug!(path = %path.display(), %error, "the system takes no advice on how a derived copy is read");
+    }
+}
+
+/// Other systems are not told.
+#[cfg(not(target_os = "linux"))]
+fn expect_leaps(_: &File, _: &Path) {}
 
 fn read(file: &File, offset: u64, len: usize) -> Result<Vec<u8>, Damage> {
     let mut bytes = vec![0; len];

@@ -31,7 +31,7 @@ pub struct Bench {
 type ConceptId = lode_domain::concept::ConceptId;
 
 pub fn open(dir: &Path) -> Index {
-    let mut store = Store::open(dir).unwrap();
+    let mut store = Store::open(dir, crate::DEFAULT_CACHE).unwrap();
     store.derived.members = MEMBERS;
     Index::over(store).unwrap()
 }
@@ -197,7 +197,12 @@ fn check_top(index: &Index, space: &UnitSpace, key: &ConceptKey, version: u64) {
             (None, None, true),
             (None, Some(0.6), false),
             (None, Some(0.1), false),
+            (None, Some(0.02), true),
+            (None, Some(-1.0), true),
             (Some("*.mlp".to_owned()), None, false),
+            (Some("*.mlp".to_owned()), None, true),
+            (Some("*.mlp".to_owned()), Some(0.6), false),
+            (Some("*.mlp".to_owned()), Some(0.02), true),
         ] {
             let query = TopQuery { top, layers, min_ap, bottom };
             let (found, matching) = index.top(key, space, &query).unwrap();
