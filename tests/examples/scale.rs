@@ -96,7 +96,7 @@ impl Fake {
                 }
                 for (concept, labels) in (0..).zip(&shard.concepts) {
                     let (positives, negatives) = (labels.positive.len() as u32, labels.negative.len() as u32);
-                    let outcome = Ok(Scored { positives, negatives, findings: Vec::new() });
+                    let outcome = Ok(Scored { positives, negatives, ..Scored::default() });
                     events.push(Box::new(move || ShardEvent::ConceptDone { concept, outcome }));
                 }
             }
@@ -287,7 +287,7 @@ async fn main() {
     let client = Client::connect(&url, &Credentials::default()).await.unwrap();
     let recipe = Recipe::default();
     let (model, limit_per_class) = ("fake".parse().unwrap(), 1000);
-    let spec = JobSpec { model, recipe, limit_per_class, seed: 0, strict: false, split };
+    let spec = JobSpec { model, recipe, limit_per_class, seed: 0, strict: false, split, measures: Default::default() };
     let asked = Instant::now();
     let estimate = client.estimate_job(spec.clone(), job.clone()).await.unwrap();
     println!(

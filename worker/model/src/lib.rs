@@ -31,6 +31,7 @@ mod model;
 mod options;
 mod parts;
 mod prepared;
+mod redraw;
 mod responses;
 mod rows;
 mod sampler;
