@@ -1,5 +1,7 @@
 //! What was typed: the command line, and the pieces that several commands share.
 
+mod measures;
+
 use std::{path::PathBuf, str::FromStr};
 
 use anyhow::bail;
@@ -9,6 +11,7 @@ use lode_domain::{
     access::Secret,
     compare::Experts,
     concept::ConceptId,
+    control::Control,
     expertise::Recipe,
     id::{BadId, JobId, ModelName},
     pooling::{Pooling, Tokens},
@@ -17,6 +20,7 @@ use lode_domain::{
 use lode_proto::{Authority, Credentials, Identity};
 use lode_worker::{DeviceChoice, ModelSource, Precision};
 
+pub(crate) use self::measures::MeasureArgs;
 use crate::{cmd, output::Format};
 
 /// Find the expert units of language models, and write with them.
@@ -197,6 +201,14 @@ pub(crate) enum ModelArg {
 }
 
 impl ModelArg {
+    /// A control of the model.
+    pub(crate) fn controlled(self, control: Control) -> Result<Self, BadId> {
+        match self {
+            Self::Name(name) => Ok(Self::Name(control.name_of(&name)?)),
+            Self::Source(source) => Ok(Self::Source(source.controlled(control)?)),
+        }
+    }
+
     pub(crate) fn name(&self) -> &ModelName {
         match self {
             Self::Name(name) => name,

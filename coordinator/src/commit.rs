@@ -33,7 +33,7 @@ impl Committer {
 
     /// Room for a concept's expertise.
     pub(crate) fn stage(&self, concept: &JobConcept) -> Result<Staging, Fault> {
-        self.index.stage(&self.key(concept)).map_err(fault::of_index)
+        self.index.stage_measured(&self.key(concept), self.job.spec.measures).map_err(fault::of_index)
     }
 
     /// Commits a concept of `table`, or notes why it cannot be had; does nothing if it is settled already.
@@ -76,6 +76,9 @@ impl Committer {
             limit_per_class: self.job.spec.limit_per_class,
             seed: self.job.spec.seed,
             units: 0,
+            held_out: scored.held_out,
+            measures: self.job.spec.measures,
+            details: scored.details,
         };
         pause_at("coordinator-commit");
         let started = Instant::now();
@@ -98,6 +101,7 @@ pub(crate) fn of_staging(error: IndexError) -> IntakeError {
         IndexError::Incomplete { .. }
         | IndexError::OutOfRange { .. }
         | IndexError::Twice { .. }
+        | IndexError::OtherColumns { .. }
         | IndexError::BadValue { .. } => IntakeError::Worker(Fault::internal(error)),
         other => IntakeError::Own(fault::of_index(other)),
     }

@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lode_domain::{
     concept::ConceptId,
+    criterion::Criterion,
     expertise::{Column, Recipe},
     generation::{GenerateRequest, ResolvedRequest},
     held::Given,
     id::ModelHash,
     intervention::{Condition, Intervention, Positions, Rank, Target, UnitRef},
     observation::{Observation, Observe},
-    ranking::{force, ranked},
+    ranking::{chosen_enough, force, ranked},
     recent::Recent,
     record::{ConceptKey, ModelRecord},
     unit::{UnitId, UnitSpace},
@@ -33,6 +34,7 @@ struct Experts {
     concept: ConceptId,
     recipe: Recipe,
     edition: Edition,
+    criterion: Criterion,
     k: u32,
 }
 
@@ -89,9 +91,9 @@ impl Resolver {
     ) -> Result<Vec<Given<Intervention>>, Fault> {
         let one = |condition: &Condition| match &condition.target {
             Target::Units(units) => listed(model, units, condition).map(Given::whole),
-            Target::Experts { concept, recipe, k, rank } => {
+            Target::Experts { concept, recipe, k, rank, criterion } => {
                 let key = ConceptKey { model: model.hash, concept: concept.clone(), recipe: *recipe };
-                self.forced(index, &key, (condition, (*k, *rank, seed))).map(Given::Whole)
+                self.forced(index, &key, (condition, (*criterion, *k, *rank, seed))).map(Given::Whole)
             }
         };
         conditions.iter().map(one).collect()
@@ -101,19 +103,20 @@ impl Resolver {
         &self,
         index: &Index,
         key: &ConceptKey,
-        (condition, (k, rank, seed)): (&Condition, (u32, Rank, u64)),
+        (condition, (criterion, k, rank, seed)): (&Condition, (Criterion, u32, Rank, u64)),
     ) -> Result<Arc<Intervention>, Fault> {
         let forced = |edition| Forced {
-            experts: experts(key, edition, k),
+            experts: experts(key, edition, (criterion, k)),
             rank,
             seed: if rank == Rank::Random { seed } else { 0 },
             value: condition.value.to_string(),
             positions: condition.positions,
         };
         let make = || {
-            let ap = index.column(key, Column::Ap).map_err(of_index)?;
+            let scores = index.scores(key, criterion).map_err(of_index)?;
             let column = Column::of(condition.value).map(|column| index.column(key, column)).transpose();
-            let units = ranked(&ap, k, rank, seed).map_err(Fault::invalid)?;
+            chosen_enough(criterion, &scores, (k, rank)).map_err(Fault::invalid)?;
+            let units = ranked(&scores, k, rank, seed).map_err(Fault::invalid)?;
             let made = force(units, condition.value, condition.positions, column.map_err(of_index)?.as_deref());
             let weight = 512 + 8 * made.units.len();
             Ok((made, weight))
@@ -131,12 +134,16 @@ impl Resolver {
             let weight = 512 + 12 * made.units.len();
             Ok((made, weight))
         };
-        recall(&self.observations, || index.edition(&key), (|edition| experts(&key, edition, observe.k), make))
+        recall(
+            &self.observations,
+            || index.edition(&key),
+            (|edition| experts(&key, edition, (Criterion::Ap, observe.k)), make),
+        )
     }
 }
 
-fn experts(key: &ConceptKey, edition: Edition, k: u32) -> Experts {
-    Experts { model: key.model, concept: key.concept.clone(), recipe: key.recipe, edition, k }
+fn experts(key: &ConceptKey, edition: Edition, (criterion, k): (Criterion, u32)) -> Experts {
+    Experts { model: key.model, concept: key.concept.clone(), recipe: key.recipe, edition, criterion, k }
 }
 
 /// What is remembered for the edition that stands in the index; else it is made from that very edition.
@@ -228,7 +235,13 @@ mod tests {
     }
 
     fn experts(k: u32, rank: Rank) -> Target {
-        Target::Experts { concept: "a/b".parse().unwrap(), recipe: Recipe::default(), k, rank }
+        Target::Experts {
+            concept: "a/b".parse().unwrap(),
+            recipe: Recipe::default(),
+            k,
+            rank,
+            criterion: Criterion::Ap,
+        }
     }
 
     fn whole<T>(given: &Given<T>) -> Arc<T> {

@@ -12,7 +12,8 @@ pub(crate) fn of_index(error: IndexError) -> Fault {
         IndexError::UnknownModel { .. }
         | IndexError::UnregisteredModel { .. }
         | IndexError::UnknownConcept(_)
-        | IndexError::UnknownUnit { .. } => FaultKind::NotFound,
+        | IndexError::UnknownUnit { .. }
+        | IndexError::NotMeasured { .. } => FaultKind::NotFound,
         IndexError::NoSpace { .. } | IndexError::DiskFull { .. } => FaultKind::Exhausted,
         IndexError::Corrupt { .. } => FaultKind::DataLoss,
         _ => FaultKind::Internal,

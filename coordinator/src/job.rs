@@ -294,7 +294,15 @@ mod tests {
     fn spec() -> JobSpec {
         let recipe = lode_domain::expertise::Recipe::default();
         let split = lode_domain::plan::SplitMode::Auto;
-        JobSpec { model: "demo".parse().unwrap(), recipe, limit_per_class: 1000, seed: 0, strict: false, split }
+        JobSpec {
+            model: "demo".parse().unwrap(),
+            recipe,
+            limit_per_class: 1000,
+            seed: 0,
+            strict: false,
+            split,
+            measures: Default::default(),
+        }
     }
 
     fn job() -> Job {

@@ -306,7 +306,15 @@ mod tests {
 
     fn spec() -> JobSpec {
         let (model, recipe) = ("m".parse().unwrap(), Recipe::default());
-        JobSpec { model, recipe, limit_per_class: 9, seed: 1, strict: false, split: SplitMode::Auto }
+        JobSpec {
+            model,
+            recipe,
+            limit_per_class: 9,
+            seed: 1,
+            strict: false,
+            split: SplitMode::Auto,
+            measures: Default::default(),
+        }
     }
 
     fn event(error: &str) -> JobEvent {

@@ -1,18 +1,21 @@
 //! Partial summaries of a split's ranges become expertise: exactly what one worker with all sentences would have found.
 //!
 //! Unit block by unit block, on all cores: a block of every range is read, the blocks are merged and scored. Memory is
-//! about three times [`BLOCK_BYTES`] a core, and the scores of a block, 20 bytes a unit and concept; however many ranges and
+//! about three times [`BLOCK_BYTES`] a core, and the scores of a block, 20 bytes a unit and concept and 4 for each criterion beside AP; however many ranges and
 //! sentences there are, as long as one unit's responses are below it.
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Instant};
 
 use lode_domain::{
+    closer::{self, Details, Leaders},
     concept::ConceptId,
+    criterion::Measures,
     event::{DroppedSentence, Scored},
     expertise::ExpertiseBlock,
+    holdout::Classes,
     job::{Job, JobConcept},
-    score::Labels,
-    summary::PartialBlock,
+    summary::{PartialBlock, Scheme},
+    unit::UnitId,
 };
 use lode_index::Staging;
 use lode_ops::pause_at;
@@ -46,28 +49,32 @@ pub(crate) fn merge(
         .concepts
         .iter()
         .filter(|concept| !committer.job.is_settled(&concept.id))
-        .map(|concept| Wanted::new(concept, table, &kept, &dropped))
+        .map(|concept| Wanted::new(concept, table, (&kept, &dropped), &committer.job.spec.measures))
         .collect();
     let scored: Vec<&Wanted<'_>> = wanted.iter().filter(|one| one.outcome.is_ok()).collect();
     let mut staged: BTreeMap<&ConceptId, Staging> = BTreeMap::new();
+    let mut details: BTreeMap<ConceptId, Details> = BTreeMap::new();
+    let measures = committer.job.spec.measures;
     if !scored.is_empty() {
         for one in &scored {
             staged.insert(&one.concept.id, committer.stage(one.concept)?);
         }
-        let classes: Vec<(&[u32], &[u32])> = scored.iter().map(|one| (&one.positive[..], &one.negative[..])).collect();
-        let labels = Labels::new(kept.len(), &classes).map_err(Fault::internal)?;
+        let classes: Vec<&Classes> = scored.iter().map(|one| &one.classes).collect();
+        let scheme = Scheme::new(kept.len(), &classes, measures).map_err(Fault::internal)?;
         let block_units = (BLOCK_BYTES / (4 * kept.len().max(1))).clamp(1, MOST_UNITS) as u32;
         let blocks: Vec<Range<u32>> =
             (0..units).step_by(block_units as usize).map(|start| start..(start + block_units).min(units)).collect();
+        let mut leaders = vec![Leaders::new(&measures); scored.len()];
         // A batch of blocks at a time, so that what is scored does not run ahead of what is stored.
         for (batch, few) in blocks.chunks(rayon::current_num_threads().max(1)).enumerate() {
             if stop.is_cancelled() {
                 return Err(Fault::cancelled("the job was stopped while its partial summaries were merged"));
             }
             let merged: Vec<Vec<ExpertiseBlock>> =
-                few.par_iter().map(|block| merged(ranges, block.clone(), &labels)).collect::<Result<_, Fault>>()?;
+                few.par_iter().map(|block| merged(ranges, block.clone(), &scheme)).collect::<Result<_, Fault>>()?;
             for block in merged {
-                for (one, expertise) in scored.iter().zip(block) {
+                for ((one, expertise), leaders) in scored.iter().zip(block).zip(&mut leaders) {
+                    leaders.take(&expertise);
                     if let Some(staging) = staged.get_mut(&one.concept.id) {
                         staging.write(&expertise).map_err(fault::of_index)?;
                     }
@@ -76,6 +83,13 @@ pub(crate) fn merge(
             if batch == 0 {
                 pause_at("coordinator-merge");
             }
+        }
+        if measures.looks_closer() {
+            let look = |(one, leaders): (&&Wanted<'_>, &Leaders)| {
+                let found = closer::look(&measures, &one.classes, leaders, |unit, row| whole_row(ranges, unit, row))?;
+                Ok((one.concept.id.clone(), found))
+            };
+            details = scored.par_iter().zip(&leaders).map(look).collect::<Result<_, Fault>>()?;
         }
     }
     metrics::MERGE_SECONDS.observe(started.elapsed());
@@ -86,7 +100,10 @@ pub(crate) fn merge(
         seconds = started.elapsed().as_secs_f32(),
         "partial summaries merged"
     );
-    for one in wanted {
+    for mut one in wanted {
+        if let (Ok(scored), Some(found)) = (&mut one.outcome, details.remove(&one.concept.id)) {
+            scored.details = found;
+        }
         let settled = committer.settle(table, one.concept, staged.remove(&one.concept.id), one.outcome);
         settled.map_err(|error| match error {
             IntakeError::Own(fault) | IntakeError::Worker(fault) => fault,
@@ -99,25 +116,38 @@ pub(crate) fn merge(
 struct Wanted<'a> {
     concept: &'a JobConcept,
     /// Over the sentences that have responses.
-    positive: Vec<u32>,
-    negative: Vec<u32>,
+    classes: Classes,
     outcome: Result<Scored, String>,
 }
 
 impl<'a> Wanted<'a> {
-    fn new(concept: &'a JobConcept, table: &Job, kept: &[u32], dropped: &[DroppedSentence]) -> Self {
+    fn new(
+        concept: &'a JobConcept,
+        table: &Job,
+        (kept, dropped): (&[u32], &[DroppedSentence]),
+        measures: &Measures,
+    ) -> Self {
         let places = |numbers: &[u32]| -> Vec<u32> {
             numbers.iter().filter_map(|number| kept.binary_search(number).ok()).map(|place| place as u32).collect()
         };
-        let (positive, negative) = (places(&concept.positive), places(&concept.negative));
-        let findings = concept.dropped(&table.sentences, dropped);
-        let outcome = Scored::of(positive.len(), negative.len(), findings);
-        Self { concept, positive, negative, outcome }
+        let whole = Classes::whole(places(&concept.positive), places(&concept.negative));
+        let classes = whole.split(measures.holdout, |place| &table.sentences[kept[place as usize] as usize]);
+        let outcome = Scored::of(&classes, measures, concept.dropped(&table.sentences, dropped));
+        Self { concept, classes, outcome }
     }
 }
 
+/// One unit's responses to all sentences that have any, `[sentence]`.
+fn whole_row(ranges: &[RangeFile], unit: UnitId, row: &mut Vec<f32>) -> Result<(), Fault> {
+    row.clear();
+    for range in ranges {
+        row.extend(range.read(unit.0..unit.0 + 1)?);
+    }
+    Ok(())
+}
+
 /// One block of units for all concepts, `[concept]`.
-fn merged(ranges: &[RangeFile], units: Range<u32>, labels: &Labels) -> Result<Vec<ExpertiseBlock>, Fault> {
+fn merged(ranges: &[RangeFile], units: Range<u32>, scheme: &Scheme) -> Result<Vec<ExpertiseBlock>, Fault> {
     let mut parts = Vec::with_capacity(ranges.len());
     let mut first = 0;
     for range in ranges {
@@ -135,5 +165,5 @@ fn merged(ranges: &[RangeFile], units: Range<u32>, labels: &Labels) -> Result<Ve
         parts = pairs.collect::<Result<_, _>>().map_err(Fault::internal)?;
     }
     let whole = parts.pop().ok_or_else(|| Fault::internal("a split without ranges"))?;
-    whole.finish(labels).map_err(Fault::internal)
+    whole.finish(scheme).map_err(Fault::internal)
 }

@@ -38,6 +38,8 @@ pub(crate) struct Outline {
     pub(crate) workers: Vec<Arc<Member>>,
     weights: Vec<u32>,
     units: u32,
+    /// Bytes that the index keeps of a unit in one concept.
+    unit_bytes: u64,
     listed: u64,
 }
 
@@ -75,14 +77,15 @@ pub(crate) async fn outline(
     });
     let division = division.await.map_err(|error| Fault::internal(format!("planning failed: {error}")))??;
     let listed = job.concepts.iter().map(|concept| (concept.positive.len() + concept.negative.len()) as u64).sum();
-    Ok(Outline { division, workers, weights, units, listed })
+    let unit_bytes = spec.measures.unit_bytes() as u64;
+    Ok(Outline { division, workers, weights, units, unit_bytes, listed })
 }
 
 /// Tokens of each sentence, `[sentence]`, by the first worker that tells; bytes stand in for them if none does.
 async fn count_tokens(workers: &[Arc<Member>], spec: &JobSpec, model: ModelHash, job: &Job) -> Vec<u32> {
-    let (recipe, summaries) = (spec.recipe, Summaries::Partial);
+    let (recipe, summaries, measures) = (spec.recipe, Summaries::Partial, spec.measures);
     let ask = |worker: Arc<Member>| async move {
-        let asked = ShardSpec { job: JobId(0), shard: ShardId(0), model, recipe, summaries };
+        let asked = ShardSpec { job: JobId(0), shard: ShardId(0), model, recipe, summaries, measures };
         let counted = worker.client().count_tokens(asked, job.sentences.clone()).await;
         counted.map_err(|fault| worker.fault(fault))
     };
@@ -190,8 +193,7 @@ impl Outline {
             ranges: split.map_or(0, |split| split.ranges.len()) as u32,
             seconds: self.division.seconds,
             partial_bytes: split.map_or(0, |split| split.sentences) * sentence_bytes,
-            // Five columns of f32 a unit and concept.
-            index_bytes: job.concepts.len() as u64 * u64::from(self.units) * 20,
+            index_bytes: job.concepts.len() as u64 * u64::from(self.units) * self.unit_bytes,
             workers: (0..).zip(&self.workers).map(worker).collect(),
         }
     }

@@ -4,7 +4,7 @@ use lode_domain::{
     cluster::ModelStatus,
     compare::{Experts, LayerShare, layer_shares},
     concept::ConceptId,
-    expertise::{Column, ExpertiseBlock, Recipe, UnitExpertise},
+    expertise::{Column, ExpertiseBlock, Extra, Recipe, UnitExpertise},
     id::ModelName,
     query::{
         ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow,
@@ -41,7 +41,7 @@ fn of_query(error: QueryError) -> Fault {
 }
 
 fn row(space: &UnitSpace, unit: UnitId, expertise: UnitExpertise) -> UnitRow {
-    UnitRow { unit, name: space.name(unit), expertise }
+    UnitRow { unit, name: space.name(unit), expertise, extra: Extra::default() }
 }
 
 /// Models of the index, with their concepts and workers.
@@ -67,12 +67,13 @@ pub(crate) fn header(index: &Index, of: &ConceptRef) -> Result<ConceptHeader, Fa
     index.header(&key).map_err(of_index)
 }
 
-/// Units of a concept by AP.
+/// Units of a concept by a criterion.
 pub(crate) fn top(index: &Index, of: &ConceptRef, query: &TopQuery) -> Result<TopUnits, Fault> {
     let (model, key) = subject(index, of)?;
     let space = space(&model)?;
     let (units, matching) = index.top(&key, &space, query).map_err(of_query)?;
-    let rows = units.into_iter().map(|(unit, expertise)| row(&space, unit, expertise)).collect();
+    let listed = |(unit, expertise, extra)| UnitRow { extra, ..row(&space, unit, expertise) };
+    let rows = units.into_iter().map(listed).collect();
     Ok(TopUnits { rows, matching })
 }
 
@@ -88,7 +89,7 @@ pub(crate) fn show(
     let everywhere = index.unit_everywhere(model.hash, recipe, unit).map_err(of_index)?;
     let shown = |(concept, expertise): (ConceptId, UnitExpertise)| UnitInConcept {
         concept,
-        row: UnitRow { unit, name: name.clone(), expertise },
+        row: UnitRow { unit, name: name.clone(), expertise, extra: Extra::default() },
     };
     let mut rows: Vec<UnitInConcept> = everywhere.into_iter().map(shown).collect();
     rows.sort_by(|a, b| b.row.expertise.ap.total_cmp(&a.row.expertise.ap).then_with(|| a.concept.cmp(&b.concept)));
@@ -139,16 +140,20 @@ pub(crate) fn export(
     let header = index.header(&key).map_err(of_index)?;
     let columns: [Vec<f32>; 5] = {
         let mut read = Vec::with_capacity(5);
-        for column in Column::ALL {
+        for column in Column::BASE {
             read.push(index.column(&key, column).map_err(of_index)?);
         }
         read.try_into().map_err(|_| Fault::internal("a column is missing"))?
     };
+    let extra = header.measures.columns().map(|column| Ok((column, index.column(&key, column).map_err(of_index)?)));
+    let extra: Vec<(Column, Vec<f32>)> = extra.collect::<Result<_, Fault>>()?;
     let concept = IndexedConcept { concept: key.concept, recipe: key.recipe, header };
     let units = columns[0].len();
     let blocks = (0..units).step_by(EXPORT_UNITS).filter_map(move |start| {
         let end = (start + EXPORT_UNITS).min(units);
-        ExpertiseBlock::from_columns(start as u32, std::array::from_fn(|c| columns[c][start..end].to_vec()))
+        let base = std::array::from_fn(|c| columns[c][start..end].to_vec());
+        let block = ExpertiseBlock::from_columns(start as u32, base);
+        extra.iter().fold(block, |block, (column, values)| block?.with(*column, values[start..end].to_vec()))
     });
     Ok((ExportHeader { model, concept }, blocks))
 }

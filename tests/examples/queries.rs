@@ -77,7 +77,7 @@ async fn main() {
         client.concepts(&model.name).await.unwrap().into_iter().map(|indexed| indexed.concept).collect();
     println!("{} concepts, {} units, {} MB once open", concepts.len(), model.units(), coordinator.peak_memory() >> 20);
     let asked = Asked { client, model, concepts };
-    let best = TopQuery { top: 50, layers: None, min_ap: None, bottom: false };
+    let best = TopQuery { top: 50, ..TopQuery::default() };
     let in_layer = TopQuery { layers: Some("*.mlp.*".into()), ..best.clone() };
     let bottom = TopQuery { bottom: true, ..best.clone() };
     let (few, many) = (Experts::Top(50), Experts::Top(500));

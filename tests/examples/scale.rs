@@ -53,7 +53,7 @@ async fn main() {
     let client = Client::connect(&url, &Credentials::default()).await.unwrap();
     let recipe = Recipe::default();
     let (model, limit_per_class) = ("fake".parse().unwrap(), 1000);
-    let spec = JobSpec { model, recipe, limit_per_class, seed: 0, strict: false, split };
+    let spec = JobSpec { model, recipe, limit_per_class, seed: 0, strict: false, split, measures: Default::default() };
     let asked = Instant::now();
     let estimate = client.estimate_job(spec.clone(), job.clone()).await.unwrap();
     println!(

@@ -236,8 +236,13 @@ async fn over_grpc(load: Arc<Load>, url: String, mut random: StdRng) {
     let client = Client::connect(&url, &Credentials::default()).await.unwrap();
     while load.goes_on() {
         let concept = "gender/woman".parse().unwrap();
-        let target =
-            Target::Experts { concept, recipe: Default::default(), k: random.random_range(1..400), rank: Rank::Top };
+        let target = Target::Experts {
+            concept,
+            recipe: Default::default(),
+            k: random.random_range(1..400),
+            rank: Rank::Top,
+            criterion: Default::default(),
+        };
         let condition = Condition { target, value: ForcingValue::Mean, positions: Positions::All };
         let request = GenerateRequest {
             model: "m".parse().unwrap(),

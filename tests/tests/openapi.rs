@@ -102,7 +102,8 @@ fn server(folder: &std::path::Path) -> Server {
     std::fs::write(model.join("chat_template.jinja"), "{% for m in messages %}{{ m.content }} {% endfor %}").unwrap();
     cluster.start_worker(&model);
     let file = |path: &str| demo_concepts().join(path).display().to_string();
-    cluster.lode(&["mine", "--model", "m", &file("gender/woman.json"), &file("gender/man.json")]).ok();
+    let mine = ["mine", "--model", "m", "--criteria", "auroc,l1", "--holdout", "0.2", "--intervals", "5"];
+    cluster.lode(&[&mine[..], &[&file("gender/woman.json"), &file("gender/man.json")]].concat()).ok();
     let front = cluster.coordinator.as_mut().unwrap().front();
     Server { cluster, front }
 }
@@ -121,7 +122,7 @@ fn queries() -> Vec<[&'static str; 4]> {
         ],
         [
             "/v1/lode/models/{model}/units/top",
-            "/v1/lode/models/m/units/top?concept=gender/woman&top=3&layer=*&min_ap=0.1&bottom=true&pooling=max&tokens=own",
+            "/v1/lode/models/m/units/top?concept=gender/woman&top=3&layer=*&min_ap=0.1&bottom=true&criterion=auroc&pooling=max&tokens=own",
             "/v1/lode/models/m/units/top?concept=gender/nobody",
             "/v1/lode/models/m/units/top",
         ],
@@ -153,7 +154,7 @@ fn queries() -> Vec<[&'static str; 4]> {
 }
 
 fn texts() -> [(&'static str, Value); 2] {
-    let condition = json!([{"concept": "gender/woman", "k": 5, "rank": "next", "value": 0.5, "positions": "1..9", "recipe": {"pooling": "max"}}, {"units": [3], "value": "zero"}]);
+    let condition = json!([{"concept": "gender/woman", "k": 5, "rank": "next", "criterion": "cohens-d", "value": 0.5, "positions": "1..9", "recipe": {"pooling": "max"}}, {"units": [3], "value": "zero"}]);
     let more = json!({"model": "m@gender/man:3", "n": 2, "seed": 1, "stop": ["zz"], "condition": condition, "observe": ["gender/woman", {"concept": "gender/man", "k": 4}]});
     let with = |own: Value| {
         let mut both = more.clone();

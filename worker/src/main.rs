@@ -10,7 +10,10 @@ use std::{
 use anyhow::Context as _;
 use bytesize::ByteSize;
 use clap::Parser;
-use lode_domain::access::{Exposure, Role, Secret, grants};
+use lode_domain::{
+    access::{Exposure, Role, Secret, grants},
+    control::Control,
+};
 use lode_proto::{Authority, Credentials, Identity, LineLimits};
 use lode_worker::{
     CacheConfig, Config, DeviceChoice, EngineOptions, LoadOptions, ModelSource, Precision, Reuse, Stages, Vitals,
@@ -28,6 +31,8 @@ use tokio_util::sync::CancellationToken;
   lode-worker --coordinator http://10.0.0.1:7400 --model gpt2=openai-community/gpt2 \\
               --device cuda:1 --listen 0.0.0.0:7500 --advertise http://10.0.0.2:7500 --token-file worker.token
 
+  lode-worker --model gpt2=openai-community/gpt2 --control random-init
+
 SIGHUP reads the token file and the certificates again; what is wrong with them is logged, and the old ones stay."
 )]
 struct Args {
@@ -37,6 +42,10 @@ struct Args {
     /// The model: a name of your choice, and a folder in Hugging Face layout or a hub id.
     #[arg(long, value_name = "NAME=PATH_OR_HUB_ID")]
     model: ModelSource,
+    /// Serve a control of the model instead, under a name of its own, NAME.random-init: random-init draws its weights anew
+    /// (random-init:SEED by another seed).
+    #[arg(long, value_name = "CONTROL")]
+    control: Option<Control>,
     /// Where to compute: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto")]
     device: DeviceChoice,
@@ -133,14 +142,18 @@ async fn main() -> anyhow::Result<()> {
     // What is wrong with the flags is said before a model is loaded.
     let credentials = args.credentials()?;
     Exposure::of(credentials.token.is_some(), args.insecure).check(args.listen)?;
-    let options = LoadOptions { device: args.device, precision: args.dtype };
-    let source = args.model.clone();
+    let options = LoadOptions { device: args.device, precision: args.dtype, control: None };
+    let source = match args.control {
+        Some(control) => args.model.clone().controlled(control)?,
+        None => args.model.clone(),
+    };
+    let name = source.name.clone();
     let model = tokio::task::spawn_blocking(move || lode_worker::load(&source, &options)).await??;
     let listener = TcpListener::bind(args.listen).await.with_context(|| format!("cannot listen on {}", args.listen))?;
     let (credentials, known) = watch::channel(credentials);
     let config = Config {
         coordinator: args.coordinator.clone(),
-        name: args.model.name.clone(),
+        name,
         memory_budget: args.memory_budget.as_u64(),
         spill_dir: args.spill_dir.clone(),
         cache: CacheConfig { bytes: args.response_cache.as_u64(), dir: args.cache_dir.clone() },

@@ -4,10 +4,11 @@
 use std::{ops::Range, sync::mpsc::sync_channel, thread};
 
 use lode_domain::{
+    closer::{self, Details, Leaders},
     event::{PartialUnits, Scored, ShardEvent},
     expertise::ExpertiseBlock,
-    score::{Labels, Scorer},
-    summary::score_units,
+    holdout::Classes,
+    summary::Scheme,
 };
 use lode_ops::pause_at;
 use lode_proto::Fault;
@@ -27,8 +28,6 @@ const MESSAGE_RESPONSES: usize = 1 << 20;
 /// Bytes of the expertise that is made before it is sent, unless one block of units has more: three times as much is held,
 /// for one part is sent while another waits and a third is scored.
 const PART_BYTES: usize = 16 << 20;
-/// Bytes of one unit's expertise in one concept.
-const EXPERTISE_BYTES: usize = 20;
 /// Units in one message at most.
 const MOST_UNITS: usize = 4096;
 
@@ -63,11 +62,17 @@ fn send(events: &Events, event: ShardEvent) -> Result<(), Stop> {
 
 /// Expertise, then what each concept's rests on.
 fn finished(shard: &PreparedShard, events: &Events) -> Result<(), Stop> {
-    let outcomes: Vec<Result<Scored, String>> = shard.concepts.iter().map(|concept| concept.outcome()).collect();
+    let mut outcomes: Vec<Result<Scored, String>> =
+        shard.concepts.iter().map(|concept| concept.outcome(&shard.spec.measures)).collect();
     let scored: Vec<u32> =
         (0..).zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()).map(|(place, _)| place).collect();
     if !scored.is_empty() {
-        send_expertise(shard, &scored, events)?;
+        let details = send_expertise(shard, &scored, events)?;
+        for (&concept, found) in scored.iter().zip(details) {
+            if let Ok(outcome) = &mut outcomes[concept as usize] {
+                outcome.details = found;
+            }
+        }
     }
     pause_at("worker-last-block");
     for (concept, outcome) in (0..).zip(outcomes) {
@@ -76,31 +81,27 @@ fn finished(shard: &PreparedShard, events: &Events) -> Result<(), Stop> {
     Ok(())
 }
 
-/// The labels of the concepts at `scored`, over the places of the store.
-fn labels(shard: &PreparedShard, scored: &[u32]) -> Result<Labels, Fault> {
+/// The concepts at `scored`, over the places of the store.
+fn placed(shard: &PreparedShard, scored: &[u32]) -> Vec<Classes> {
     let places = shard.places();
-    let of = |numbers: &[u32]| numbers.iter().map(|&number| places[number as usize]).collect::<Vec<u32>>();
-    let classes: Vec<(Vec<u32>, Vec<u32>)> = scored
-        .iter()
-        .map(|&concept| {
-            let concept = &shard.concepts[concept as usize];
-            (of(&concept.positive), of(&concept.negative))
-        })
-        .collect();
-    let borrowed: Vec<(&[u32], &[u32])> = classes.iter().map(|(on, off)| (&on[..], &off[..])).collect();
-    Labels::new(shard.sentences.len(), &borrowed).map_err(Fault::internal)
+    let placed = |&concept: &u32| shard.concepts[concept as usize].classes.renumbered(|number| places[number as usize]);
+    scored.iter().map(placed).collect()
 }
 
-/// Sends the expertise of all units in the concepts at `scored`. One part is scored while the one before is sent.
-fn send_expertise(shard: &PreparedShard, scored: &[u32], events: &Events) -> Result<(), Stop> {
-    let labels = labels(shard, scored)?;
-    let parts = parts(shard, labels.concepts());
+/// Sends the expertise of all units in the concepts at `scored`, and says what a closer look at the leading ones finds. One part is
+/// scored while the one before is sent.
+fn send_expertise(shard: &PreparedShard, scored: &[u32], events: &Events) -> Result<Vec<Details>, Stop> {
+    let (concepts, measures) = (placed(shard, scored), shard.spec.measures);
+    let borrowed: Vec<&Classes> = concepts.iter().collect();
+    let scheme = Scheme::new(shard.sentences.len(), &borrowed, measures).map_err(Fault::internal)?;
+    let mut leaders = vec![Leaders::new(&measures); concepts.len()];
+    let parts = parts(shard, &scheme);
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(1);
-        let (labels, parts) = (&labels, &parts);
+        let (scheme, parts) = (&scheme, &parts);
         scope.spawn(move || {
             for part in parts {
-                let scored = shard.stages.time(Stage::Score, || score(shard, part.clone(), labels));
+                let scored = shard.stages.time(Stage::Score, || score(shard, part.clone(), scheme));
                 let failed = scored.is_err();
                 // A sender of messages that is gone needs no more.
                 if sender.send(scored).is_err() || failed {
@@ -110,6 +111,7 @@ fn send_expertise(shard: &PreparedShard, scored: &[u32], events: &Events) -> Res
         });
         for (part, blocks) in receiver.into_iter().enumerate() {
             let blocks = blocks?;
+            leaders.iter_mut().zip(&blocks).for_each(|(leaders, block)| leaders.take(block));
             shard.stages.time(Stage::Send, || {
                 let mut told = scored.iter().zip(blocks);
                 told.try_for_each(|(&concept, block)| send(events, ShardEvent::Block { concept, block }))
@@ -118,29 +120,53 @@ fn send_expertise(shard: &PreparedShard, scored: &[u32], events: &Events) -> Res
                 pause_at("worker-mid-stream");
             }
         }
+        Ok::<_, Stop>(())
+    })?;
+    if !measures.looks_closer() {
+        return Ok(vec![Details::default(); concepts.len()]);
+    }
+    let looked: Result<Vec<Details>, Fault> = shard.stages.time(Stage::Score, || {
+        concepts.par_iter().zip(&leaders).map(|(classes, leaders)| look_closer(shard, classes, leaders)).collect()
+    });
+    Ok(looked?)
+}
+
+/// Looks at a concept's leading units once more. It holds one block of units, and the responses of those that the regression is
+/// solved over.
+fn look_closer(shard: &PreparedShard, classes: &Classes, leaders: &Leaders) -> Result<Details, Fault> {
+    let (mut held, mut by_unit) = (None, Vec::new());
+    closer::look(&shard.spec.measures, classes, leaders, |unit, row| {
+        let block = shard.store.block_of(unit.index());
+        if held != Some(block) {
+            shard.store.by_unit(block, &mut by_unit).map_err(Fault::internal)?;
+            held = Some(block);
+        }
+        let (place, sentences) = (unit.index() - shard.store.units(block).start, shard.sentences.len());
+        row.clear();
+        row.extend_from_slice(&by_unit[place * sentences..][..sentences]);
         Ok(())
     })
 }
 
-/// Ranges of the store's blocks, each of as many units as make a part for `concepts` concepts.
-fn parts(shard: &PreparedShard, concepts: usize) -> Vec<Range<usize>> {
+/// Ranges of the store's blocks, each of as many units as make a part for all concepts of the scheme.
+fn parts(shard: &PreparedShard, scheme: &Scheme) -> Vec<Range<usize>> {
     let blocks = shard.store.blocks();
-    let units = (PART_BYTES / (EXPERTISE_BYTES * concepts)).min(MOST_UNITS);
+    let units = (PART_BYTES / (scheme.unit_bytes() * scheme.concepts())).min(MOST_UNITS);
     let long = (units / shard.store.units(0).len().max(1)).max(1);
     (0..blocks).step_by(long).map(|first| first..(first + long).min(blocks)).collect()
 }
 
 /// The units of some blocks for all concepts, `[concept]`, on all cores.
-fn score(shard: &PreparedShard, blocks: Range<usize>, labels: &Labels) -> Result<Vec<ExpertiseBlock>, Fault> {
+fn score(shard: &PreparedShard, blocks: Range<usize>, scheme: &Scheme) -> Result<Vec<ExpertiseBlock>, Fault> {
     // `[block][concept]`
     let scored: Vec<Vec<ExpertiseBlock>> = blocks
         .into_par_iter()
         .map_init(
-            || (Scorer::new(labels), Vec::new()),
+            || (scheme.scorer(), Vec::new()),
             |(scorer, by_unit), block| {
                 shard.store.by_unit(block, by_unit).map_err(Fault::internal)?;
                 let start = shard.store.units(block).start as u32;
-                let scored = score_units(start, by_unit.chunks_exact(labels.sentences()), scorer);
+                let scored = scorer.score_units(start, by_unit.chunks_exact(scheme.sentences()));
                 scored.map_err(|error| Fault::invalid(error.to_string()))
             },
         )

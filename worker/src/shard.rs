@@ -4,7 +4,9 @@ use std::{collections::VecDeque, path::PathBuf};
 
 use lode_domain::{
     cluster::{ShardSpec, Summaries},
+    criterion::Measures,
     event::{DroppedSentence, Progress, Scored},
+    holdout::{Classes, Holdout},
     job::{Job, JobConcept},
     lint::{Finding, FindingKind},
     sentence::SentenceKey,
@@ -53,17 +55,16 @@ pub(crate) struct Room {
 
 /// A concept's labels over the sentences that have responses, and what was dropped from it.
 pub(crate) struct ShardConcept {
-    /// Numbers of the positives and negatives, as often as each counts.
-    pub(crate) positive: Vec<u32>,
-    pub(crate) negative: Vec<u32>,
+    /// Numbers of its sentences.
+    pub(crate) classes: Classes,
     /// What was dropped.
     pub(crate) findings: Vec<Finding>,
 }
 
 impl ShardConcept {
     /// What its score rests on, or why there is none.
-    pub(crate) fn outcome(&self) -> Result<Scored, String> {
-        Scored::of(self.positive.len(), self.negative.len(), self.findings.clone())
+    pub(crate) fn outcome(&self, measures: &Measures) -> Result<Scored, String> {
+        Scored::of(&self.classes, measures, self.findings.clone())
     }
 }
 
@@ -162,7 +163,8 @@ pub(crate) fn prepare(model: &Model, spec: ShardSpec, shard: &Job, room: &Room) 
             }
         }
     }
-    let concepts = shard.concepts.iter().map(|concept| shard_concept(shard, concept, &dropped, &number_of)).collect();
+    let kept = (&number_of[..], spec.measures.holdout);
+    let concepts = shard.concepts.iter().map(|concept| shard_concept(shard, concept, &dropped, kept)).collect();
     let progress = Progress {
         tokens_total: sentences.iter().map(|sentence| sentence.len() as u64).sum(),
         sentences_total: sentences.len() as u32,
@@ -197,14 +199,13 @@ fn shard_concept(
     shard: &Job,
     concept: &JobConcept,
     dropped: &[DroppedSentence],
-    number_of: &[Option<u32>],
+    (number_of, holdout): (&[Option<u32>], Option<Holdout>),
 ) -> ShardConcept {
-    let numbers = |places: &[u32]| places.iter().filter_map(|&place| number_of[place as usize]).collect();
-    ShardConcept {
-        positive: numbers(&concept.positive),
-        negative: numbers(&concept.negative),
-        findings: concept.dropped(&shard.sentences, dropped),
-    }
+    let kept = |places: &[u32]| places.iter().copied().filter(|&place| number_of[place as usize].is_some()).collect();
+    let whole = Classes::whole(kept(&concept.positive), kept(&concept.negative));
+    let classes = whole.split(holdout, |place| &shard.sentences[place as usize]);
+    let classes = classes.renumbered(|place| number_of[place as usize].unwrap_or_default());
+    ShardConcept { classes, findings: concept.dropped(&shard.sentences, dropped) }
 }
 
 impl PreparedShard {

@@ -2,7 +2,10 @@
 
 use std::{io::IsTerminal as _, str::FromStr, sync::Arc};
 
-use lode_domain::id::{BadId, ModelName};
+use lode_domain::{
+    control::Control,
+    id::{BadId, ModelName},
+};
 use lode_model::{LoadOptions, Model, ModelError, hub};
 
 /// A name and what it stands for.
@@ -12,6 +15,18 @@ pub struct ModelSource {
     pub name: ModelName,
     /// A folder, or a hub id.
     pub source: String,
+    /// What is done to it, if it is to be a control; the name is the control's then.
+    pub control: Option<Control>,
+}
+
+impl ModelSource {
+    /// A control of this model, under its name.
+    ///
+    /// # Errors
+    /// If that is too long for a name.
+    pub fn controlled(self, control: Control) -> Result<Self, BadId> {
+        Ok(Self { name: control.name_of(&self.name)?, source: self.source, control: Some(control) })
+    }
 }
 
 /// A text that names no model source.
@@ -30,7 +45,9 @@ impl FromStr for ModelSource {
 
     fn from_str(text: &str) -> Result<Self, BadModelSource> {
         match text.split_once('=') {
-            Some((name, source)) if !source.is_empty() => Ok(Self { name: name.parse()?, source: source.to_owned() }),
+            Some((name, source)) if !source.is_empty() => {
+                Ok(Self { name: name.parse()?, source: source.to_owned(), control: None })
+            }
             _ => Err(BadModelSource::Form(text.to_owned())),
         }
     }
@@ -54,7 +71,8 @@ pub fn load(source: &ModelSource, options: &LoadOptions) -> Result<Arc<Model>, L
     let failed = |error| LoadError { name: source.name.clone(), error: Box::new(error) };
     let folder = hub::resolve(&source.source, std::io::stderr().is_terminal()).map_err(failed)?;
     let started = std::time::Instant::now();
-    let model = Model::load(&folder, options).map_err(failed)?;
+    let options = LoadOptions { control: source.control, ..*options };
+    let model = Model::load(&folder, &options).map_err(failed)?;
     tracing::info!(
         name = %source.name,
         family = model.family(),

@@ -77,6 +77,11 @@ impl ResponseStore {
         start..(start + self.block_units).min(self.units)
     }
 
+    /// The block that a unit is in.
+    pub(crate) fn block_of(&self, unit: usize) -> usize {
+        unit / self.block_units
+    }
+
     /// Bytes that went to the file.
     pub(crate) fn spilled_bytes(&self) -> u64 {
         (self.kept.len()..self.blocks()).map(|block| (self.units(block).len() * self.sentences * 4) as u64).sum()

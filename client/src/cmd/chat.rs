@@ -135,7 +135,8 @@ impl Chat {
                 Line::Force(ConceptArg { concept, k }) => {
                     let (k, rank) = (k.unwrap_or(DEFAULT_K), Rank::default());
                     note(format_args!("from now on {concept} is forced, k = {k}"));
-                    let target = Target::Experts { concept, recipe: Default::default(), k, rank };
+                    let (recipe, criterion) = Default::default();
+                    let target = Target::Experts { concept, recipe, k, rank, criterion };
                     let (value, positions) = (ForcingValue::default(), Positions::default());
                     self.conditions.push(Condition { target, value, positions });
                 }

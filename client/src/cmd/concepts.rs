@@ -33,10 +33,13 @@ fn report(concepts: &[IndexedConcept]) -> Report {
         "tokens",
         "positives",
         "negatives",
+        "=held_out_positives",
+        "=held_out_negatives",
         "=limit_per_class",
         "=seed",
         "dtype",
         "units",
+        "criteria",
         "findings",
     ];
     let mut table = Table::new("concepts", &columns).if_empty("no concepts were mined in this model");
@@ -48,10 +51,13 @@ fn report(concepts: &[IndexedConcept]) -> Report {
             recipe.tokens.to_string().into(),
             header.positives.into(),
             header.negatives.into(),
+            header.held_out.0.into(),
+            header.held_out.1.into(),
             header.limit_per_class.into(),
             header.seed.into(),
             header.precision.clone().into(),
             header.units.into(),
+            header.measures.criteria.to_string().into(),
             header.findings.clone().into(),
         ]);
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use lode_client::Client;
 use lode_domain::{
     concept::ConceptId,
+    criterion::Criterion,
     generation::{GenerateRequest, MOST_CONCEPTS},
     id::BadId,
     intervention::{Condition, ForcingValue, Positions, Rank, Target, UnitRef},
@@ -32,6 +33,7 @@ pub(super) const DEFAULT_K: u32 = 50;
   lode generate --model gpt2 --prompt 'Once upon a time'
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --k 50 --num 5 --seed 7
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --compare --seed 7
+  lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --criterion cohens-d
   lode generate --model gpt2 --prompt 'She saw' --concept topic/sea:30 --concept sense/bass:60
   lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random --format json
   lode generate --model gpt2 --prompt 'Dear' --stop '\n' --observe topic/sea --logprobs 3 --format json
@@ -84,6 +86,9 @@ pub(super) struct ConditionArgs {
     /// Which part of the ranking they come from: top, bottom, or as controls random, or next (the k after the first k).
     #[arg(long, value_name = "RANK", default_value_t)]
     rank: Rank,
+    /// By what units are ranked: ap, or auroc, cohens-d or l1 where concepts were mined with them (`lode mine --criteria`).
+    #[arg(long, value_name = "CRITERION", default_value_t)]
+    criterion: Criterion,
     #[command(flatten)]
     recipe: RecipeArgs,
 }
@@ -231,6 +236,7 @@ impl ConditionArgs {
                 recipe,
                 k: one.k.or(self.k).unwrap_or(DEFAULT_K),
                 rank: self.rank,
+                criterion: self.criterion,
             },
             value: self.value.unwrap_or(default_value),
             positions: self.positions,

@@ -4,8 +4,10 @@ use std::{path::PathBuf, time::Instant};
 
 use lode_client::{Client, concepts};
 use lode_domain::{
-    estimate::Estimate, event::JobSpec, id::JobId, job::Job, lint::Severity, plan::SplitMode, selection::Selection,
+    control::Control, estimate::Estimate, event::JobSpec, id::JobId, job::Job, lint::Severity, plan::SplitMode,
+    selection::Selection,
 };
+use lode_proto::{Fault, FaultKind};
 
 use super::{
     findings::{lint_all, refusals},
@@ -13,7 +15,7 @@ use super::{
     session::on_workers,
 };
 use crate::{
-    args::{Global, ModelArg, RecipeArgs},
+    args::{Global, MeasureArgs, ModelArg, RecipeArgs},
     output::{Cell, Report, Table, note, print},
 };
 
@@ -25,8 +27,10 @@ use crate::{
 #[command(after_help = "Examples:
   lode mine --model gpt2 concepts/
   lode mine --model gpt2 concepts/ --dry-run
+  lode mine --model gpt2 concepts/ --criteria ap,auroc,cohens-d,l1 --holdout 0.2 --intervals 50
   lode mine --model gpt2 concepts/sense/bank.json pool.jsonl --limit-per-class 500 --detach
-  lode --embedded --data-dir ./index mine --model gpt2=./gpt2 concepts/")]
+  lode --embedded --data-dir ./index mine --model gpt2=./gpt2 concepts/
+  lode --embedded --data-dir ./index mine --model gpt2=./gpt2 concepts/ --control random-init")]
 pub(crate) struct Args {
     /// The model: its name in the cluster; with --embedded NAME=PATH_OR_HUB_ID.
     #[arg(long, value_name = "NAME")]
@@ -49,6 +53,13 @@ pub(crate) struct Args {
     /// job ends sooner), always or never. The result is the same.
     #[arg(long, value_name = "MODE", default_value_t)]
     split: SplitMode,
+    #[command(flatten)]
+    measures: MeasureArgs,
+    /// Mine a control of the model instead, NAME.random-init: random-init is the same shape with weights drawn anew
+    /// (random-init:SEED by another seed). What its units find was not learned. In a cluster a worker has to serve it:
+    /// `lode-worker --control`.
+    #[arg(long, value_name = "CONTROL")]
+    control: Option<Control>,
     /// Print the plan and what the job would cost, and run nothing.
     #[arg(long, conflicts_with = "detach")]
     dry_run: bool,
@@ -67,16 +78,29 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     if global.embedded && global.data_dir.is_none() {
         note("the index is temporary and goes away with this command: add --data-dir DIR to keep it");
     }
-    let (model, strict, split) = (args.model.name().clone(), args.strict, args.split);
-    let spec = JobSpec { model, recipe, limit_per_class, seed, strict, split };
+    let model_arg = match args.control {
+        Some(control) => args.model.controlled(control)?,
+        None => args.model,
+    };
+    let (model, strict, split) = (model_arg.name().clone(), args.strict, args.split);
+    let measures = args.measures.resolve(seed);
+    let spec = JobSpec { model, recipe, limit_per_class, seed, strict, split, measures };
     let (detach, dry_run) = (args.detach, args.dry_run);
-    on_workers(global, &args.model, async move |client| {
+    let hint =
+        args.control.map(|control| format!("a control needs a worker that serves it: lode-worker --control {control}"));
+    on_workers(global, &model_arg, async move |client| {
+        let hinted = |fault: Fault| match &hint {
+            Some(hint) if matches!(fault.kind, FaultKind::NotFound | FaultKind::Precondition) => {
+                anyhow::anyhow!("{fault}; {hint}")
+            }
+            _ => fault.into(),
+        };
         if dry_run {
-            let estimate = client.estimate_job(spec, job).await?;
+            let estimate = client.estimate_job(spec, job).await.map_err(hinted)?;
             return print(&estimated(&estimate), global.format());
         }
         let started = Instant::now();
-        let id = client.submit_job(spec, job).await?;
+        let id = client.submit_job(spec, job).await.map_err(hinted)?;
         if detach {
             return print(&detached(id), global.format());
         }

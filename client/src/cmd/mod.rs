@@ -1,5 +1,6 @@
 //! One file a command: its flags, what it asks, how it answers.
 
+pub(crate) mod agreement;
 pub(crate) mod bench;
 pub(crate) mod cancel;
 pub(crate) mod chat;

@@ -6,6 +6,7 @@ use lode_domain::{concept::ConceptId, query::ConceptRef};
 use lode_eval::page::Page;
 
 use super::{
+    agreement::Agreement,
     eval::{Experts, Outcome, add_experts, command_line},
     session::on_index,
 };
@@ -16,7 +17,8 @@ use crate::{
 
 /// Make a page about the experts of concepts
 ///
-/// It shows how well units tell the concepts apart, where their experts are, and who shares them. Writes report.html, a file that needs nothing else, and report.json and report.csv with the same numbers into --out. It asks
+/// It shows how well units tell the concepts apart, where their experts are, who shares them, and, of concepts that were mined with
+/// other criteria or with sentences held out, whether criteria agree and what is left of AP. Writes report.html, a file that needs nothing else, and report.json and report.csv with the same numbers into --out. It asks
 /// the index only; no worker is needed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -51,6 +53,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             &format!("{} concepts in a model of {} units.", args.concepts.len(), model.units()),
         );
         add_experts(&mut page, &experts);
+        let subject = |concept: &ConceptId| ConceptRef { model: name.clone(), concept: concept.clone(), recipe };
+        let subjects: Vec<ConceptRef> = args.concepts.iter().map(subject).collect();
+        let agreement = Agreement::ask(&client, &subjects, args.top).await?;
+        agreement.add_to(&mut page);
         page.section("How this came about").facts(&[
             ("command".to_owned(), command_line(std::env::args())),
             ("version".to_owned(), format!("lode {}", env!("CARGO_PKG_VERSION"))),
@@ -58,14 +64,14 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
             ("model hash".to_owned(), model.hash.to_string()),
             ("recipe".to_owned(), recipe.to_string()),
         ]);
-        let report = report(&experts);
+        let report = report(&experts, &agreement);
         Outcome { name: "report", report: &report, page: &page }.write(&args.out)?;
         print(&report, global.format())
     })
     .await
 }
 
-fn report(experts: &Experts) -> Report {
+fn report(experts: &Experts, agreement: &Agreement) -> Report {
     let mut layers = Table::new("layers", &["concept", "layer", "units", "experts", "max_ap", "mean_ap"]);
     for (concept, share) in experts.layer_rows() {
         layers.push(vec![
@@ -82,5 +88,6 @@ fn report(experts: &Experts) -> Report {
         let (jaccard, correlation) = (Cell::Double(jaccard), Cell::Double(correlation));
         pairs.push(vec![first.to_string().into(), second.to_string().into(), jaccard, correlation]);
     }
-    Report::of(layers).table(pairs.if_empty("one concept shares with no other"))
+    let [criteria, held_out] = agreement.tables();
+    Report::of(layers).table(pairs.if_empty("one concept shares with no other")).table(criteria).table(held_out)
 }

@@ -106,6 +106,7 @@ fn request(args: &Args) -> anyhow::Result<ScoreRequest> {
             recipe,
             k: one.k.or(args.k).unwrap_or(DEFAULT_K),
             rank: args.rank,
+            criterion: Default::default(),
         },
         value: args.value.unwrap_or(default_value),
         positions: args.positions,

@@ -74,7 +74,7 @@ pub(super) async fn on_remote<T>(
 /// Loads the model that embedded workers share.
 pub(super) async fn load(global: &Global, source: &ModelSource) -> anyhow::Result<Workers> {
     let precision = global.dtype.unwrap_or_default();
-    let options = LoadOptions { device: global.device.unwrap_or_default(), precision };
+    let options = LoadOptions { device: global.device.unwrap_or_default(), precision, control: None };
     let (name, wanted) = (source.name.clone(), source.clone());
     let loading = tokio::task::spawn_blocking(move || lode_worker::load(&wanted, &options));
     let loaded = if std::path::Path::new(&source.source).is_dir() {
@@ -106,7 +106,7 @@ async fn within<T>(cluster: Embedded, work: impl AsyncFnOnce(Client) -> anyhow::
 async fn remote(global: &Global, model: Option<&ModelArg>) -> anyhow::Result<Client> {
     global.refuse_embedded_flags()?;
     if let Some(ModelArg::Source(source)) = model {
-        let ModelSource { name, source } = source;
+        let ModelSource { name, source, .. } = source;
         bail!(
             "a cluster's workers load models themselves (`lode-worker --model {name}={source}`): write --model {name}, \
              or add --embedded"

@@ -8,7 +8,10 @@ use std::{
 use anyhow::Context as _;
 use lode_client::embedded::{Config, Embedded};
 use lode_coordinator::LimitArgs;
-use lode_domain::access::{Exposure, Grant, grants};
+use lode_domain::{
+    access::{Exposure, Grant, grants},
+    control::Control,
+};
 use lode_worker::ModelSource;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +34,10 @@ pub(crate) struct Args {
     /// The model: a name of your choice, and a folder in Hugging Face layout or a hub id.
     #[arg(long, value_name = "NAME=PATH_OR_HUB_ID")]
     model: ModelSource,
+    /// Serve a control of the model instead, NAME.random-init: random-init draws its weights anew (random-init:SEED by
+    /// another seed).
+    #[arg(long, value_name = "CONTROL")]
+    control: Option<Control>,
     /// Address to serve gRPC on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7400")]
     grpc: SocketAddr,
@@ -54,7 +61,11 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let exposure = Exposure::of(tokens.is_some(), args.insecure);
     exposure.check(args.grpc)?;
     args.http.map_or(Ok(()), |http| exposure.check(http))?;
-    let workers = load(global, &args.model).await?;
+    let model = match args.control {
+        Some(control) => args.model.controlled(control)?,
+        None => args.model,
+    };
+    let workers = load(global, &model).await?;
     let data_dir = global.data_dir.clone().unwrap_or_else(|| PathBuf::from("./lode-data"));
     let limits = args.limits.limits();
     lode_ops::allow_files(limits.lines.connections as u64 + 256);
@@ -62,7 +73,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     let config = Config { data_dir: data, grpc, http, tokens, limits, resume };
     let mut cluster = Embedded::start(config, Some(workers)).await?;
     write(&format!("{}\n", cluster.url()))?;
-    note(next_steps(global, &args.model, cluster.url(), &data_dir));
+    note(next_steps(global, &model, cluster.url(), &data_dir));
     let shutdown = CancellationToken::new();
     let (admit, token_file) = (cluster.gatekeeper(), args.token_file);
     tokio::spawn(lode_ops::heed_signals(shutdown.clone(), move || {

@@ -1,4 +1,4 @@
-//! The reference's `expertise.csv`, with one more column at the end.
+//! The reference's `expertise.csv`, with one more column at the end, and behind it those that the concept was mined with beside AP.
 
 use std::io::Write;
 
@@ -11,24 +11,26 @@ const COLUMNS: [&str; 10] =
 /// Writes all rows; numbers are the shortest that read back as the same f32.
 pub(crate) fn write(expertise: &Expertise, to: impl Write) -> anyhow::Result<()> {
     let mut writer = csv::Writer::from_writer(to);
-    writer.write_record(COLUMNS).map_err(of_csv)?;
+    let extra = expertise.extra_fields();
+    writer.write_record(COLUMNS.into_iter().chain(extra.iter().map(|field| field.name))).map_err(of_csv)?;
     let concept = &expertise.header.concept.concept;
     for row in expertise.rows() {
         let values = row.expertise;
-        writer
-            .write_record([
-                values.ap.to_string().as_str(),
-                &values.off_mean.to_string(),
-                &values.on_p50.to_string(),
-                &values.on_p90.to_string(),
-                &row.layer(),
-                &row.unit.to_string(),
-                &row.uuid.to_string(),
-                concept.name(),
-                concept.group(),
-                &values.on_mean.to_string(),
-            ])
-            .map_err(of_csv)?;
+        let more =
+            extra.iter().map(|field| (field.value)(&row.extra).map(|value| value.to_string()).unwrap_or_default());
+        let fields = [
+            values.ap.to_string(),
+            values.off_mean.to_string(),
+            values.on_p50.to_string(),
+            values.on_p90.to_string(),
+            row.layer(),
+            row.unit.to_string(),
+            row.uuid.to_string(),
+            concept.name().to_owned(),
+            concept.group().to_owned(),
+            values.on_mean.to_string(),
+        ];
+        writer.write_record(fields.into_iter().chain(more)).map_err(of_csv)?;
     }
     writer.flush()?;
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write};
 
-use lode_domain::lint::Finding;
+use lode_domain::{criterion::Measures, lint::Finding};
 use serde::Serialize;
 
 use super::{Expertise, Row};
@@ -23,6 +23,8 @@ struct Header<'e> {
     limit_per_class: u32,
     seed: u64,
     units: usize,
+    #[serde(skip_serializing_if = "Measures::is_plain")]
+    measures: Measures,
 }
 
 #[derive(Serialize)]
@@ -35,6 +37,18 @@ struct RowFields {
     unit: u32,
     uuid: u32,
     on_mean: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auroc: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cohens_d: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l1: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_out_ap: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ap_low: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ap_high: Option<f32>,
 }
 
 /// Writes header and rows.
@@ -71,11 +85,13 @@ fn header(expertise: &Expertise) -> Header<'_> {
         limit_per_class: header.limit_per_class,
         seed: header.seed,
         units: expertise.len(),
+        measures: header.measures,
     }
 }
 
 fn fields(row: &Row<'_>) -> RowFields {
     let values = row.expertise;
+    let (ap_low, ap_high) = row.extra.ap_interval.unzip();
     RowFields {
         ap: values.ap,
         off_mean: values.off_mean,
@@ -85,5 +101,11 @@ fn fields(row: &Row<'_>) -> RowFields {
         unit: row.unit,
         uuid: row.uuid,
         on_mean: values.on_mean,
+        auroc: row.extra.auroc,
+        cohens_d: row.extra.cohens_d,
+        l1: row.extra.l1,
+        held_out_ap: row.extra.held_out_ap,
+        ap_low,
+        ap_high,
     }
 }

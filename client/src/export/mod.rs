@@ -15,9 +15,10 @@ use std::{
 
 use anyhow::Context as _;
 use lode_domain::{
-    expertise::{ExpertiseBlock, UnitExpertise},
+    criterion::{Criterion, Measures},
+    expertise::{ExpertiseBlock, Extra, UnitExpertise},
     query::ExportHeader,
-    unit::{LayerName, UnitSpace},
+    unit::{LayerName, UnitId, UnitSpace},
 };
 
 /// A concept's expertise, whole.
@@ -26,7 +27,7 @@ pub(crate) struct Expertise {
     /// The reference's: hook points are named as TensorFlow names outputs.
     space: UnitSpace,
     /// `[unit]`.
-    units: Vec<UnitExpertise>,
+    units: Vec<(UnitExpertise, Extra)>,
 }
 
 /// One row of an export.
@@ -37,6 +38,16 @@ pub(crate) struct Row<'e> {
     /// Index within the layer.
     pub(crate) unit: u32,
     pub(crate) expertise: UnitExpertise,
+    /// What the concept was mined with beside.
+    pub(crate) extra: Extra,
+}
+
+/// A column that not every concept has.
+pub(crate) struct ExtraField {
+    pub(crate) name: &'static str,
+    pub(crate) value: fn(&Extra) -> Option<f32>,
+    /// Whether all units have it.
+    pub(crate) is_whole: bool,
 }
 
 impl Row<'_> {
@@ -53,10 +64,30 @@ impl Expertise {
         let mut units = Vec::with_capacity(space.len());
         for block in &blocks {
             anyhow::ensure!(block.start as usize == units.len(), "the export has a gap at unit {}", units.len());
-            units.extend((0..block.len()).map(|place| block.unit(place)));
+            for place in 0..block.len() {
+                let mut extra = block.extra(place);
+                header.concept.header.details.tell(UnitId(units.len() as u32), &mut extra);
+                units.push((block.unit(place), extra));
+            }
         }
         anyhow::ensure!(units.len() == space.len(), "the export has {} of {} units", units.len(), space.len());
         Ok(Self { header, space, units })
+    }
+
+    /// What the concept was mined with beside the columns of every concept, in order: an export has it last.
+    pub(crate) fn extra_fields(&self) -> Vec<ExtraField> {
+        let Measures { criteria, holdout, intervals } = self.header.concept.header.measures;
+        let field = |name, value| ExtraField { name, value, is_whole: true };
+        let leading = |name, value| ExtraField { name, value, is_whole: false };
+        let all = [
+            (criteria.contains(Criterion::Auroc), field("auroc", |extra| extra.auroc)),
+            (criteria.contains(Criterion::CohensD), field("cohens_d", |extra| extra.cohens_d)),
+            (criteria.contains(Criterion::L1), field("l1", |extra| extra.l1)),
+            (holdout.is_some(), field("held_out_ap", |extra| extra.held_out_ap)),
+            (intervals.is_some(), leading("ap_low", |extra| extra.ap_interval.map(|(low, _)| low))),
+            (intervals.is_some(), leading("ap_high", |extra| extra.ap_interval.map(|(_, high)| high))),
+        ];
+        all.into_iter().filter(|(is_kept, _)| *is_kept).map(|(_, field)| field).collect()
     }
 
     /// How many units there are.
@@ -70,9 +101,10 @@ impl Expertise {
         order.sort_by_key(|&layer| &self.space.layers()[layer].name);
         let units = order.into_iter().flat_map(|number| {
             let layer = &self.space.layers()[number].name;
-            (0..).zip(&self.units[self.space.range(number)]).map(move |(unit, expertise)| (layer, unit, *expertise))
+            (0..).zip(&self.units[self.space.range(number)]).map(move |(unit, values)| (layer, unit, *values))
         });
-        (0..).zip(units).map(|(uuid, (layer, unit, expertise))| Row { uuid, layer, unit, expertise })
+        let row = |(uuid, (layer, unit, (expertise, extra)))| Row { uuid, layer, unit, expertise, extra };
+        (0..).zip(units).map(row)
     }
 }
 

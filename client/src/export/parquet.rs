@@ -14,7 +14,7 @@ use parquet::{
     schema::parser::parse_message_type,
 };
 
-use super::{Expertise, Row};
+use super::{Expertise, ExtraField, Row};
 
 const SCHEMA: &str = "message expertise {
     REQUIRED FLOAT ap;
@@ -27,9 +27,9 @@ const SCHEMA: &str = "message expertise {
     REQUIRED BYTE_ARRAY concept (UTF8);
     REQUIRED BYTE_ARRAY group (UTF8);
     REQUIRED FLOAT on_mean;
-}";
+";
 
-/// Writes all rows as one row group.
+/// Writes all rows as one row group; columns that the concept was mined with beside AP come last.
 pub(crate) fn write(expertise: &Expertise, to: impl Write + Send) -> anyhow::Result<()> {
     let rows: Vec<Row<'_>> = expertise.rows().collect();
     let properties = WriterProperties::builder()
@@ -37,7 +37,10 @@ pub(crate) fn write(expertise: &Expertise, to: impl Write + Send) -> anyhow::Res
         .set_created_by("lode".to_owned())
         .set_key_value_metadata(Some(metadata(expertise)))
         .build();
-    let schema = Arc::new(parse_message_type(SCHEMA)?);
+    let extra = expertise.extra_fields();
+    let kind = |field: &ExtraField| if field.is_whole { "REQUIRED" } else { "OPTIONAL" };
+    let more: String = extra.iter().map(|field| format!("    {} FLOAT {};\n", kind(field), field.name)).collect();
+    let schema = Arc::new(parse_message_type(&format!("{SCHEMA}{more}}}"))?);
     let mut file = SerializedFileWriter::new(to, schema, Arc::new(properties))?;
     let mut group = file.next_row_group()?;
     let concept = &expertise.header.concept.concept;
@@ -55,6 +58,10 @@ pub(crate) fn write(expertise: &Expertise, to: impl Write + Send) -> anyhow::Res
     column::<ByteArrayType>(&mut group, &vec![name; rows.len()])?;
     column::<ByteArrayType>(&mut group, &vec![group_name; rows.len()])?;
     column::<FloatType>(&mut group, &floats(|row| row.expertise.on_mean))?;
+    for field in extra {
+        let values: Vec<Option<f32>> = rows.iter().map(|row| (field.value)(&row.extra)).collect();
+        optional_column(&mut group, &values, field.is_whole)?;
+    }
 
     group.close()?;
     file.close()?;
@@ -68,6 +75,22 @@ fn column<T: DataType>(
 ) -> Result<(), ParquetError> {
     let mut column = group.next_column()?.ok_or_else(|| ParquetError::General("no column is left".to_owned()))?;
     column.typed::<T>().write_batch(values, None, None)?;
+    column.close()
+}
+
+/// The next column of the schema, `REQUIRED` if it is whole, else `OPTIONAL`.
+fn optional_column(
+    group: &mut SerializedRowGroupWriter<'_, impl Write + Send>,
+    values: &[Option<f32>],
+    is_whole: bool,
+) -> Result<(), ParquetError> {
+    if is_whole {
+        return column::<FloatType>(group, &values.iter().map(|value| value.unwrap_or_default()).collect::<Vec<_>>());
+    }
+    let mut column = group.next_column()?.ok_or_else(|| ParquetError::General("no column is left".to_owned()))?;
+    let levels: Vec<i16> = values.iter().map(|value| i16::from(value.is_some())).collect();
+    let there: Vec<f32> = values.iter().flatten().copied().collect();
+    column.typed::<FloatType>().write_batch(&there, Some(&levels), None)?;
     column.close()
 }
 
@@ -86,5 +109,8 @@ fn metadata(expertise: &Expertise) -> Vec<KeyValue> {
         ("lode.limit_per_class", header.limit_per_class.to_string()),
         ("lode.seed", header.seed.to_string()),
     ];
-    pairs.into_iter().map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
+    let criteria = (!header.measures.is_plain()).then(|| ("lode.criteria", header.measures.criteria.to_string()));
+    let holdout = header.measures.holdout.map(|holdout| ("lode.holdout", holdout.to_string()));
+    let pairs = pairs.into_iter().chain(criteria).chain(holdout);
+    pairs.map(|(key, value)| KeyValue::new(key.to_owned(), value)).collect()
 }

@@ -3,7 +3,10 @@ use ::parquet::{
     record::RowAccessor as _,
 };
 use lode_domain::{
-    expertise::Recipe,
+    closer::{ApInterval, Details, L1Fit},
+    criterion::{Criterion, Intervals, Measures},
+    expertise::{Column, Recipe},
+    holdout::Holdout,
     id::ModelHash,
     query::IndexedConcept,
     record::{ConceptHeader, ModelRecord},
@@ -14,6 +17,10 @@ use super::*;
 
 /// Two layers whose order as strings is not their forward order; unit number n has AP n / 10.
 fn expertise() -> Expertise {
+    with_measures(Measures::default())
+}
+
+fn with_measures(measures: Measures) -> Expertise {
     let layer = |name: &str, units| Layer { name: LayerName::new(name), units };
     let model = ModelRecord {
         name: "m".parse().unwrap(),
@@ -23,7 +30,11 @@ fn expertise() -> Expertise {
         layers: vec![layer("h.2.mlp", 2), layer("h.10.mlp", 1)],
     };
     let concept = "g/a, \"b\"".parse().unwrap();
-    let header = ConceptHeader { positives: 3, negatives: 4, precision: "f32".into(), ..ConceptHeader::default() };
+    let precision = "f32".into();
+    let intervals = vec![ApInterval { unit: UnitId(2), low: 0.25, high: 0.75 }];
+    let l1 = Some(L1Fit { screened: 3, intercept: 0.0, weights: vec![(UnitId(2), -0.5)] });
+    let details = if measures.looks_closer() { Details { intervals, l1 } } else { Details::default() };
+    let header = ConceptHeader { positives: 3, negatives: 4, precision, measures, details, ..ConceptHeader::default() };
     let concept = IndexedConcept { concept, recipe: Recipe::default(), header };
     let unit = |n: u32| {
         let n = n as f32 / 10.0;
@@ -31,8 +42,9 @@ fn expertise() -> Expertise {
     };
     let blocks = [0..2, 2..3].map(|range: std::ops::Range<u32>| {
         let mut block = ExpertiseBlock::with_capacity(range.start, 2);
-        range.for_each(|n| block.push(unit(n)));
-        block
+        range.clone().for_each(|n| block.push(unit(n)));
+        let extra = |column: Column| range.clone().map(|n| n as f32 + column as u8 as f32 / 10.0).collect::<Vec<_>>();
+        measures.columns().fold(block, |block, column| block.with(column, extra(column)).unwrap())
     });
     Expertise::new(ExportHeader { model, concept }, blocks.into()).unwrap()
 }
@@ -48,6 +60,34 @@ ap,off_mean,on_p50,on_p90,layer,unit,uuid,concept,group,on_mean
 0.1,-0.1,2,0.000000001,h.2.mlp:0,1,2,\"a, \"\"b\"\"\",g,1.1
 ";
     assert_eq!(String::from_utf8(bytes).unwrap(), expected);
+}
+
+#[test]
+fn what_was_measured_beside_ap_comes_last() {
+    let deep = with_measures(Measures {
+        criteria: Criterion::ALL.into_iter().collect(),
+        holdout: Holdout::new(250),
+        intervals: Some(Intervals { units: 1, seed: 1 }),
+    });
+    let (mut text, mut bytes, mut columns) = (Vec::new(), Vec::new(), Vec::new());
+    csv::write(&deep, &mut text).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    assert!(
+        text.lines().next().unwrap().ends_with("group,on_mean,auroc,cohens_d,l1,held_out_ap,ap_low,ap_high"),
+        "{text}"
+    );
+    assert!(text.lines().nth(1).unwrap().ends_with("g,1.2,2.5,2.6,-0.5,2.7,0.25,0.75"), "{text}");
+    json::write(&deep, &mut bytes).unwrap();
+    let read: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(read["measures"]["criteria"], serde_json::json!(["ap", "auroc", "cohens-d", "l1"]));
+    assert_eq!((&read["rows"][0]["auroc"], &read["rows"][0]["cohens_d"]), (&2.5.into(), &2.6.into()));
+    parquet::write(&deep, &mut columns).unwrap();
+    let reader = SerializedFileReader::new(bytes::Bytes::from(columns)).unwrap();
+    let first = reader.get_row_iter(None).unwrap().next().unwrap().unwrap();
+    let numbers: Vec<f32> = (9..16).map(|column| first.get_float(column).unwrap()).collect();
+    assert_eq!(numbers, [1.2, 2.5, 2.6, -0.5, 2.7, 0.25, 0.75]);
+    let second = reader.get_row_iter(None).unwrap().nth(1).unwrap().unwrap();
+    assert_eq!((second.get_float(12).unwrap(), second.get_float(14).is_err()), (0.0, true), "it has no interval");
 }
 
 #[test]

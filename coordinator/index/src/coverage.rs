@@ -9,6 +9,8 @@ pub(crate) enum Refusal {
     Range { start: u64, end: u64 },
     /// The unit is there already.
     Twice(u32),
+    /// Without a column that was announced, or with one that was not.
+    Columns { column: Column },
     /// Not a finite number.
     Value { unit: u32, column: Column, value: f32 },
 }
@@ -16,13 +18,15 @@ pub(crate) enum Refusal {
 /// The units of one concept, a bit for each that has come.
 pub(crate) struct Coverage {
     units: u32,
+    /// What comes beside the columns that every concept has, in order.
+    extra: Vec<Column>,
     seen: Vec<u64>,
     missing: u32,
 }
 
 impl Coverage {
-    pub fn new(units: u32) -> Self {
-        Self { units, seen: vec![0; (units as usize).div_ceil(64)], missing: units }
+    pub fn new(units: u32, extra: impl Iterator<Item = Column>) -> Self {
+        Self { units, extra: extra.collect(), seen: vec![0; (units as usize).div_ceil(64)], missing: units }
     }
 
     /// Notes a range, in any order. One that is refused changes nothing.
@@ -52,7 +56,12 @@ impl Coverage {
         if let Some(unit) = (range.start..end as u32).find(|&unit| self.has(unit)) {
             return Err(Refusal::Twice(unit));
         }
-        for column in Column::ALL {
+        let (expected, came) = (&self.extra, range.extra_columns().collect::<Vec<_>>());
+        let differs = |(one, other): (&Vec<Column>, &Vec<Column>)| one.iter().find(|c| !other.contains(c)).copied();
+        if let Some(column) = differs((expected, &came)).or_else(|| differs((&came, expected))) {
+            return Err(Refusal::Columns { column });
+        }
+        for column in Column::BASE.into_iter().chain(came) {
             let values = range.column(column);
             if let Some(place) = values.iter().position(|value| !value.is_finite()) {
                 return Err(Refusal::Value { unit: range.start + place as u32, column, value: values[place] });
@@ -87,7 +96,7 @@ mod tests {
             let mut ranges: Vec<_> = bounds.windows(2).map(|w| (w[0], w[1])).collect();
             ranges.sort_by_key(|&(start, _)| order[start as usize % order.len()]);
 
-            let mut coverage = Coverage::new(units);
+            let mut coverage = Coverage::new(units, std::iter::empty());
             let mut left = units;
             for (start, end) in ranges {
                 prop_assert_eq!(coverage.missing().map(|(missing, _)| missing), Some(left));
@@ -101,13 +110,18 @@ mod tests {
 
     #[test]
     fn refused_ranges_change_nothing() {
-        let mut coverage = Coverage::new(10);
+        let mut coverage = Coverage::new(10, std::iter::empty());
         coverage.take(&range(2, 5)).unwrap();
         assert_eq!(coverage.take(&range(4, 7)), Err(Refusal::Twice(4)));
         assert_eq!(coverage.take(&range(8, 11)), Err(Refusal::Range { start: 8, end: 11 }));
         let bad =
             ExpertiseBlock::from_columns(5, [vec![0.5], vec![1.0], vec![f32::INFINITY], vec![1.0], vec![1.0]]).unwrap();
         assert_eq!(coverage.take(&bad), Err(Refusal::Value { unit: 5, column: Column::OnP50, value: f32::INFINITY }));
+        let column = Column::Auroc;
+        let more = range(5, 6).with(column, vec![0.5]).unwrap();
+        assert_eq!(coverage.take(&more), Err(Refusal::Columns { column }));
+        assert_eq!(Coverage::new(10, [column].into_iter()).take(&range(5, 6)), Err(Refusal::Columns { column }));
+        assert_eq!(Coverage::new(10, [column].into_iter()).take(&more), Ok(()));
         assert_eq!(coverage.missing(), Some((7, 0)));
         coverage.take(&range(5, 10)).unwrap();
         assert_eq!(coverage.missing(), Some((2, 0)));

@@ -165,7 +165,7 @@ fn a_full_disk_is_refused_before_anything_is_written() {
     let units = u32::try_from((free / 250).min(u64::from(u32::MAX))).unwrap();
     let mut claims = Vec::new();
     let error = loop {
-        match index.store.claim_commit(&concept().concept, units) {
+        match index.store.claim_commit(&concept().concept, 20 * u64::from(units)) {
             Ok(claim) => claims.push(claim),
             Err(error) => break error,
         }

@@ -4,6 +4,7 @@ use std::{error::Error, io, path::PathBuf};
 
 use lode_domain::{
     concept::ConceptId,
+    criterion::{Criteria, Criterion},
     expertise::{Column, Recipe},
     id::{ModelHash, ModelName},
     record::ConceptKey,
@@ -93,6 +94,26 @@ pub enum IndexError {
         end: u64,
         /// How many there are.
         units: u32,
+    },
+    /// Staged units come with other columns than were announced.
+    #[error("`{concept}` was staged with or without {column}, unlike what was announced")]
+    OtherColumns {
+        /// The concept.
+        concept: ConceptId,
+        /// The column.
+        column: Column,
+    },
+    /// The concept was mined without a criterion that it is asked for.
+    #[error(
+        "concept `{concept}` was mined without {criterion}, with {measured}: mine it again with --criteria {measured},{criterion}"
+    )]
+    NotMeasured {
+        /// The concept.
+        concept: ConceptId,
+        /// As asked for.
+        criterion: Criterion,
+        /// What it has.
+        measured: Criteria,
     },
     /// A unit came twice.
     #[error("unit {unit} of `{concept}` was staged twice")]

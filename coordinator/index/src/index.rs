@@ -3,6 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use lode_domain::{
+    criterion::Measures,
     id::{ModelHash, ModelName},
     record::{ConceptHeader, ConceptKey, ModelRecord},
 };
@@ -144,8 +145,16 @@ impl Index {
     /// # Errors
     /// If the model is not registered, the disk has no room for the concept, or the store fails.
     pub fn stage(&self, key: &ConceptKey) -> Result<Staging, IndexError> {
+        self.stage_measured(key, Measures::default())
+    }
+
+    /// The same for expertise that comes with the columns of `measures` beside those that every concept has.
+    ///
+    /// # Errors
+    /// As [`Self::stage`].
+    pub fn stage_measured(&self, key: &ConceptKey, measures: Measures) -> Result<Staging, IndexError> {
         let model = self.model(key.model)?.ok_or(IndexError::UnregisteredModel { hash: key.model })?;
-        Staging::new(self.store.clone(), key.clone(), model.units())
+        Staging::new(self.store.clone(), key.clone(), (model.units(), measures))
     }
 
     /// All concepts of a model, by concept, then recipe.
@@ -186,7 +195,8 @@ impl Index {
         self.store.acknowledge()?;
         // A damaged entry does not say where its blocks are: the next opening finds them.
         if let Ok(entry) = unseal(&bytes, &removed).and_then(parse::<Entry>) {
-            self.store.remove_blocks(entry.slot, entry.header.units)?;
+            let ConceptHeader { units, measures, .. } = entry.header;
+            self.store.remove_blocks(entry.slot, units, measures.columns())?;
         }
         self.store.derived.tell(|signal| signal.work = true);
         Ok(true)

@@ -46,12 +46,17 @@ pub(crate) struct BlockKey {
 }
 
 impl BlockKey {
-    /// `[slot: 8][0 for ap, 1 for the rest: 1][block: 4][column: 1]`, big-endian: all of `ap` stands together, for rankings
-    /// read only that; the other columns of a unit stand side by side, for they are read together.
+    /// `[slot: 8][part: 1][block: 4][column: 1]`, big-endian. Part 0 is `ap`: all of it stands together, for rankings
+    /// read only that. Part 1 are the other columns that every concept has: those of a unit stand side by side, for they are
+    /// read together. A column that a concept has beside them is a part of its own, for it is ranked by too.
     pub fn bytes(self) -> [u8; 14] {
         let mut bytes = [0; 14];
         bytes[..8].copy_from_slice(&self.slot.to_be_bytes());
-        bytes[8] = u8::from(self.column != Column::Ap);
+        bytes[8] = match self.column {
+            Column::Ap => 0,
+            Column::OnMean | Column::OnP50 | Column::OnP90 | Column::OffMean => 1,
+            extra => extra as u8,
+        };
         bytes[9..13].copy_from_slice(&self.block.to_be_bytes());
         bytes[13] = self.column as u8;
         bytes

@@ -7,7 +7,11 @@
 //! | `models` | model hash | name, family, context, layers |
 //! | `names` | model name | model hash |
 //! | `concepts` | model hash, group, name, recipe | slot and [`ConceptHeader`] |
-//! | `blocks` | slot, ap or rest, block, column | 1,024 values of one column, `[unit]` |
+//! | `blocks` | slot, part, block, column | 1,024 values of one column, `[unit]` |
+//!
+//! Part 0 is `ap`, part 1 the other columns that every concept has. What a concept was mined with beside AP stands in parts of its
+//! own, and its header says which there are. Concepts from before there were such columns have none; programs from before read the
+//! others as ever, so the format is still 1.
 //!
 //! Every value is sealed with a format byte and a checksum that covers its key. A [`Staging`] writes to an unnamed file beside the
 //! database; the commit puts the blocks into the database under a slot of their own, and on disk, then the one entry that names

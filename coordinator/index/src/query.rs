@@ -2,7 +2,8 @@
 
 use lode_domain::{
     compare::{Experts, Overlap, correlation},
-    expertise::UnitExpertise,
+    criterion::Criterion,
+    expertise::{Extra, UnitExpertise},
     query::{BadGlob, TopQuery},
     ranking::BadK,
     record::ConceptKey,
@@ -25,8 +26,8 @@ pub enum QueryError {
     Glob(#[from] BadGlob),
 }
 
-/// Units with their expertise, in the order asked for, and how many fit the question's filters in all.
-pub type Listed = (Vec<(UnitId, UnitExpertise)>, u32);
+/// Units with their expertise and what is kept beside it, in the order asked for, and how many fit the question's filters in all.
+pub type Listed = (Vec<(UnitId, UnitExpertise, Extra)>, u32);
 
 /// Two concepts compared: the overlap, and its shared units' expertise in the first and in the second.
 pub type Compared = (Overlap, Vec<(UnitExpertise, UnitExpertise)>);
@@ -35,7 +36,8 @@ impl Index {
     /// The units of a concept that a query asks for.
     ///
     /// # Errors
-    /// If the glob cannot be read; [`IndexError::UnknownConcept`], [`IndexError::Corrupt`], or the store's.
+    /// If the glob cannot be read; [`IndexError::UnknownConcept`], [`IndexError::NotMeasured`], [`IndexError::Corrupt`], or the
+    /// store's.
     pub fn top(&self, key: &ConceptKey, space: &UnitSpace, query: &TopQuery) -> Result<Listed, QueryError> {
         let listed = self.reading(key, self.entry(key)?, |entry| {
             let concept = Subject::new(self, key, entry);
@@ -43,7 +45,14 @@ impl Index {
             let first: Vec<(UnitId, f32)> = kept.iter().map(|(unit, all)| (*unit, all.ap)).collect();
             let found = match query.select_first(space, &first) {
                 Ok(Some(found)) => Ok(found),
-                Ok(None) => query.select(space, &concept.ap()?),
+                Ok(None) => {
+                    let ap = concept.ap()?;
+                    let scores = match query.criterion {
+                        Criterion::Ap => None,
+                        other => Some(concept.scores(other)?),
+                    };
+                    query.select(space, (scores.as_deref().unwrap_or(&ap), &ap))
+                }
                 Err(bad) => Err(bad),
             };
             let (units, matching) = match found {
@@ -51,7 +60,9 @@ impl Index {
                 Err(bad) => return Ok(Err(bad)),
             };
             let rows = concept.rows(&units, &kept)?;
-            Ok(Ok((units.into_iter().zip(rows).collect(), matching)))
+            let extra = self.store.read_extra(key, entry, &units)?;
+            let rows = units.into_iter().zip(rows).zip(extra).map(|((unit, row), extra)| (unit, row, extra));
+            Ok(Ok((rows.collect(), matching)))
         })?;
         Ok(listed?)
     }

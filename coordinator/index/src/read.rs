@@ -2,7 +2,8 @@
 
 use lode_domain::{
     concept::ConceptId,
-    expertise::{Column, ExpertiseBlock, Recipe, UnitExpertise},
+    criterion::Criterion,
+    expertise::{Column, ExpertiseBlock, Extra, Recipe, UnitExpertise},
     id::ModelHash,
     record::ConceptKey,
     unit::UnitId,
@@ -21,13 +22,15 @@ impl Index {
     /// # Errors
     /// [`IndexError::UnknownConcept`], [`IndexError::Corrupt`], or the store's.
     pub fn column(&self, key: &ConceptKey, column: Column) -> Result<Vec<f32>, IndexError> {
-        self.reading(key, self.entry(key)?, |entry| {
-            let mut values = Vec::with_capacity(entry.header.units as usize);
-            for block in 0..entry.header.units.div_ceil(BLOCK_UNITS) {
-                self.store.read_block(key, entry, (column, block), &mut values)?;
-            }
-            Ok(values)
-        })
+        self.reading(key, self.entry(key)?, |entry| self.store.read_column(key, entry, column))
+    }
+
+    /// The scores of all units by a criterion, `[unit]`.
+    ///
+    /// # Errors
+    /// [`IndexError::UnknownConcept`], [`IndexError::NotMeasured`], [`IndexError::Corrupt`], or the store's.
+    pub fn scores(&self, key: &ConceptKey, criterion: Criterion) -> Result<Vec<f32>, IndexError> {
+        self.reading(key, self.entry(key)?, |entry| self.store.read_scores(key, entry, criterion))
     }
 
     /// The expertise of one unit.
@@ -99,12 +102,66 @@ impl Store {
         }
         let (block, place) = (unit.0 / BLOCK_UNITS, (unit.0 % BLOCK_UNITS) as usize);
         let mut columns: [Vec<f32>; 5] = std::array::from_fn(|_| Vec::new());
-        for (column, values) in Column::ALL.iter().zip(&mut columns) {
+        for (column, values) in Column::BASE.iter().zip(&mut columns) {
             let mut whole = Vec::with_capacity(BLOCK_UNITS as usize);
             self.read_block(key, entry, (*column, block), &mut whole)?;
             values.push(whole[place]);
         }
         Ok(ExpertiseBlock::from_columns(unit.0, columns).map(|block| block.unit(0)).unwrap_or_default())
+    }
+
+    /// One column over the whole model, `[unit]`.
+    pub(crate) fn read_column(&self, key: &ConceptKey, entry: &Entry, column: Column) -> Result<Vec<f32>, IndexError> {
+        let units = entry.header.units;
+        let mut values = Vec::with_capacity(units as usize);
+        for block in 0..units.div_ceil(BLOCK_UNITS) {
+            self.read_block(key, entry, (column, block), &mut values)?;
+        }
+        Ok(values)
+    }
+
+    /// The scores by a criterion, `[unit]`.
+    pub(crate) fn read_scores(
+        &self,
+        key: &ConceptKey,
+        entry: &Entry,
+        criterion: Criterion,
+    ) -> Result<Vec<f32>, IndexError> {
+        let measured = entry.header.measures.criteria;
+        if !measured.contains(criterion) {
+            return Err(IndexError::NotMeasured { concept: key.concept.clone(), criterion, measured });
+        }
+        match criterion.column() {
+            Some(column) => self.read_column(key, entry, column),
+            None => {
+                let mut weights = vec![0.0; entry.header.units as usize];
+                let chosen = entry.header.details.l1.iter().flat_map(|fit| &fit.weights);
+                for &(unit, weight) in chosen {
+                    // What a worker says is not to be trusted with a place.
+                    if let Some(place) = weights.get_mut(unit.index()) {
+                        *place = weight;
+                    }
+                }
+                Ok(weights)
+            }
+        }
+    }
+
+    /// What is kept of units beside their expertise, in the order given.
+    pub(crate) fn read_extra(
+        &self,
+        key: &ConceptKey,
+        entry: &Entry,
+        units: &[UnitId],
+    ) -> Result<Vec<Extra>, IndexError> {
+        let mut found = vec![Extra::default(); units.len()];
+        for column in entry.header.measures.columns() {
+            // A column is read as fast as a few dozen of its values.
+            let values = self.read_column(key, entry, column)?;
+            units.iter().zip(&mut found).for_each(|(unit, extra)| extra.set(column, values[unit.index()]));
+        }
+        units.iter().zip(&mut found).for_each(|(unit, extra)| entry.header.details.tell(*unit, extra));
+        Ok(found)
     }
 
     /// Appends the values of one block: a column and a number.

@@ -35,9 +35,6 @@ use crate::{
 /// Units in a block: 4 KiB a column. The crate's documentation says why.
 pub(crate) const BLOCK_UNITS: u32 = 1024;
 
-/// Bytes of one unit's expertise in one concept.
-pub(crate) const VALUE_BYTES: u64 = 20;
-
 /// What a concept may take in the database for every byte of its values: sled appends, and collects later.
 const SPACE_FACTOR: u64 = 5;
 
@@ -166,9 +163,9 @@ impl Store {
         self.next_slot.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Removes all blocks of a concept of `units` units.
-    pub fn remove_blocks(&self, slot: u64, units: u32) -> Result<(), IndexError> {
-        for column in Column::ALL {
+    /// Removes all blocks of a concept of `units` units that has `extra` columns.
+    pub fn remove_blocks(&self, slot: u64, units: u32, extra: impl Iterator<Item = Column>) -> Result<(), IndexError> {
+        for column in Column::BASE.into_iter().chain(extra) {
             for block in 0..units.div_ceil(BLOCK_UNITS) {
                 self.blocks.remove(&self.path, &BlockKey { slot, column, block }.bytes())?;
             }
@@ -176,18 +173,17 @@ impl Store {
         Ok(())
     }
 
-    /// Sets disk space aside to stage a concept of `units` units, and says how much; give it back with [`Self::release`].
+    /// Sets disk space aside to stage a concept of `size` bytes, and says how much; give it back with [`Self::release`].
     ///
     /// # Errors
     /// If there is none, or none to commit the concept afterwards.
-    pub fn claim_staging(&self, concept: &ConceptId, units: u32) -> Result<u64, IndexError> {
-        let size = u64::from(units) * VALUE_BYTES;
+    pub fn claim_staging(&self, concept: &ConceptId, size: u64) -> Result<u64, IndexError> {
         self.claim(concept, size, size * SPACE_FACTOR)
     }
 
     /// The same for a concept's way into the database.
-    pub fn claim_commit(&self, concept: &ConceptId, units: u32) -> Result<u64, IndexError> {
-        self.claim(concept, u64::from(units) * VALUE_BYTES * SPACE_FACTOR, 0)
+    pub fn claim_commit(&self, concept: &ConceptId, size: u64) -> Result<u64, IndexError> {
+        self.claim(concept, size * SPACE_FACTOR, 0)
     }
 
     /// Sets `size` bytes aside if as many are free and `spare` more.

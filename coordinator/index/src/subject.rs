@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::HashMap};
 
 use lode_domain::{
     compare::{Experts, Moments},
+    criterion::Criterion,
     expertise::{Column, UnitExpertise},
     record::ConceptKey,
     unit::UnitId,
@@ -11,13 +12,7 @@ use lode_domain::{
 
 use rayon::prelude::*;
 
-use crate::{
-    Index, IndexError,
-    codec::Damage,
-    derived::Member,
-    query::QueryError,
-    store::{BLOCK_UNITS, Entry},
-};
+use crate::{Index, IndexError, codec::Damage, derived::Member, query::QueryError, store::Entry};
 
 /// A concept by its entry, and its place among the derived copies if it has one.
 pub(crate) struct Subject<'a> {
@@ -41,11 +36,12 @@ impl<'a> Subject<'a> {
         if let Some(ap) = self.derived(Member::ap) {
             return Ok(ap);
         }
-        let mut values = Vec::with_capacity(self.units() as usize);
-        for block in 0..self.units().div_ceil(BLOCK_UNITS) {
-            self.index.store.read_block(self.key, self.entry, (Column::Ap, block), &mut values)?;
-        }
-        Ok(values)
+        self.index.store.read_column(self.key, self.entry, Column::Ap)
+    }
+
+    /// Its scores by a criterion, `[unit]`.
+    pub fn scores(&self, criterion: Criterion) -> Result<Vec<f32>, IndexError> {
+        self.index.store.read_scores(self.key, self.entry, criterion)
     }
 
     /// The moments of its AP.

@@ -6,9 +6,12 @@ mod common;
 use common::{MODEL, UNITS, check_whole, header, key, mine, model, range, value};
 use lode_domain::lint::{Finding, FindingKind};
 use lode_domain::{
+    closer::{ApInterval, Details, L1Fit},
+    criterion::{Criterion, Measures},
     expertise::{Column, ExpertiseBlock, Recipe},
     id::ModelHash,
     pooling::Pooling,
+    query::TopQuery,
     unit::UnitId,
 };
 use lode_index::{ConceptHeader, ConceptKey, Index, IndexError};
@@ -232,4 +235,62 @@ proptest! {
         staging.commit(&header(7)).unwrap();
         prop_assert_eq!(check_whole(&index, &key("a/b")), 7);
     }
+}
+
+/// What comes beside AP is kept with it, replaced with it and removed with it; a concept without it says so.
+#[test]
+fn criteria_are_kept_beside_ap() {
+    let (dir, index) = new_index();
+    let key = key("a/b");
+    let measures = Measures { criteria: Criterion::ALL.into_iter().collect(), ..Measures::default() };
+    let deep = |version| {
+        let column = |column| (0..UNITS).map(|unit| value(version, column, unit)).collect::<Vec<_>>();
+        measures.columns().fold(range(version, 0, UNITS), |block, name| block.with(name, column(name)).unwrap())
+    };
+    let mut staging = index.stage_measured(&key, measures).unwrap();
+    assert!(matches!(staging.write(&range(1, 0, UNITS)), Err(IndexError::OtherColumns { column: Column::Auroc, .. })));
+    staging.write(&deep(1)).unwrap();
+    let weights = vec![(UnitId(7), -0.5), (UnitId(9), 0.25)];
+    let l1 = Some(L1Fit { screened: 1000, intercept: 0.125, weights });
+    let intervals = vec![ApInterval { unit: UnitId(3), low: 0.5, high: 0.75 }];
+    let details = Details { intervals, l1 };
+    staging.commit(&ConceptHeader { details: details.clone(), ..header(1) }).unwrap();
+    drop(index);
+
+    let index = Index::open(&dir.path().join("index")).unwrap();
+    assert_eq!(check_whole(&index, &key), 1);
+    let found = index.header(&key).unwrap();
+    assert_eq!((found.measures, found.details), (measures, details));
+    for criterion in Criterion::ALL {
+        let scores = index.scores(&key, criterion).unwrap();
+        let Some(column) = criterion.column() else {
+            let chosen: Vec<usize> = (0..scores.len()).filter(|&unit| scores[unit] != 0.0).collect();
+            assert_eq!((chosen, scores[7]), (vec![7, 9], -0.5));
+            continue;
+        };
+        assert_eq!(scores, index.column(&key, column).unwrap());
+        assert_eq!(scores[2_047], value(1, column, 2_047));
+    }
+    let space = model("tiny", MODEL, UNITS).unit_space().unwrap();
+    let query = TopQuery { top: 5, criterion: Criterion::CohensD, ..TopQuery::default() };
+    let (rows, matching) = index.top(&key, &space, &query).unwrap();
+    assert_eq!((rows.len(), matching), (5, UNITS));
+    for (unit, expertise, extra) in &rows {
+        assert_eq!(expertise.ap, value(1, Column::Ap, unit.0));
+        assert_eq!(extra.cohens_d, Some(value(1, Column::CohensD, unit.0)));
+    }
+    let highest = (0..UNITS).map(|unit| value(1, Column::CohensD, unit)).fold(f32::MIN, f32::max);
+    assert_eq!(rows[0].2.cohens_d, Some(highest));
+
+    let all = TopQuery { top: UNITS, ..TopQuery::default() };
+    let (rows, _) = index.top(&key, &space, &all).unwrap();
+    let of = |unit: u32| rows.iter().find(|row| row.0.0 == unit).unwrap().2;
+    assert_eq!((of(3).ap_interval, of(3).l1), (Some((0.5, 0.75)), Some(0.0)));
+    assert_eq!((of(7).ap_interval, of(7).l1), (None, Some(-0.5)));
+
+    mine(&index, &key, 2, UNITS).unwrap();
+    assert_eq!(check_whole(&index, &key), 2);
+    let refused = index.scores(&key, Criterion::Auroc).unwrap_err().to_string();
+    assert!(refused.contains("mined without auroc, with ap: mine it again with --criteria ap,auroc"), "{refused}");
+    assert!(index.top(&key, &space, &query).is_err());
 }

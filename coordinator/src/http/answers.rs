@@ -6,6 +6,7 @@ use lode_domain::{
     cluster::ModelStatus,
     compare::{KindShare, LayerShare, kind_shares},
     concept::ConceptId,
+    criterion::Criteria,
     lint::Finding,
     query::{IndexedConcept, Neighbour, OverlapAnswer, UnitInConcept, UnitRow},
 };
@@ -46,10 +47,13 @@ pub(super) struct Concept {
     tokens: String,
     positives: u32,
     negatives: u32,
+    held_out_positives: u32,
+    held_out_negatives: u32,
     limit_per_class: u32,
     seed: u64,
     dtype: String,
     units: u32,
+    criteria: Criteria,
     findings: Vec<Finding>,
 }
 
@@ -62,10 +66,13 @@ impl From<IndexedConcept> for Concept {
             tokens: indexed.recipe.tokens.to_string(),
             positives: header.positives,
             negatives: header.negatives,
+            held_out_positives: header.held_out.0,
+            held_out_negatives: header.held_out.1,
             limit_per_class: header.limit_per_class,
             seed: header.seed,
             dtype: header.precision,
             units: header.units,
+            criteria: header.measures.criteria,
             findings: header.findings,
         }
     }
@@ -82,6 +89,23 @@ pub(super) struct Unit {
     on_p50: f32,
     on_p90: f32,
     off_mean: f32,
+    /// Of a concept that was mined with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auroc: Option<f32>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cohens_d: Option<f32>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_out_ap: Option<f32>,
+    /// Likewise, of leading units.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ap_low: Option<f32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ap_high: Option<f32>,
+    /// Likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    l1: Option<f32>,
     layer: String,
     index: u32,
     number: u32,
@@ -90,6 +114,7 @@ pub(super) struct Unit {
 impl From<UnitRow> for Unit {
     fn from(row: UnitRow) -> Self {
         let expertise = row.expertise;
+        let (ap_low, ap_high) = row.extra.ap_interval.unzip();
         Self {
             concept: None,
             unit: row.name.to_string(),
@@ -98,6 +123,12 @@ impl From<UnitRow> for Unit {
             on_p50: expertise.on_p50,
             on_p90: expertise.on_p90,
             off_mean: expertise.off_mean,
+            auroc: row.extra.auroc,
+            cohens_d: row.extra.cohens_d,
+            held_out_ap: row.extra.held_out_ap,
+            ap_low,
+            ap_high,
+            l1: row.extra.l1,
             layer: row.name.layer.to_string(),
             index: row.name.index,
             number: row.unit.0,

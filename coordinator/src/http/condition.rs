@@ -1,7 +1,7 @@
 //! Conditions as JSON: `"condition": {"concept": "sense/football", "k": 50}`, or a list of them.
 //!
 //! A condition names a `concept` or lists `units` (names or numbers). The other fields have the defaults of the command line: `k` (50),
-//! `rank` (`"top"`), `value` (`"mean"`, under `selfcond` tokens `"p50"`; a number is a constant), `positions` (`"all"`), `recipe`
+//! `rank` (`"top"`), `criterion` (`"ap"`), `value` (`"mean"`, under `selfcond` tokens `"p50"`; a number is a constant), `positions` (`"all"`), `recipe`
 //! (`{"pooling": "max", "tokens": "own"}`). A field that is misspelt is an error: it would silently force something else.
 
 use std::{fmt::Display, str::FromStr};
@@ -30,6 +30,7 @@ struct Body {
     units: Option<Vec<Value>>,
     k: Option<u32>,
     rank: Option<String>,
+    criterion: Option<String>,
     value: Option<Value>,
     positions: Option<String>,
     recipe: Option<RecipeBody>,
@@ -90,10 +91,20 @@ impl Body {
                 recipe,
                 k: self.k.unwrap_or(DEFAULT_K),
                 rank: self.rank.as_deref().map(|text| word(text, path, "rank")).transpose()?.unwrap_or_default(),
+                criterion: self
+                    .criterion
+                    .as_deref()
+                    .map(|text| word(text, path, "criterion"))
+                    .transpose()?
+                    .unwrap_or_default(),
             }),
             (None, Some(units)) => {
-                let of_concepts =
-                    [("k", self.k.is_some()), ("rank", self.rank.is_some()), ("recipe", self.recipe.is_some())];
+                let of_concepts = [
+                    ("k", self.k.is_some()),
+                    ("rank", self.rank.is_some()),
+                    ("criterion", self.criterion.is_some()),
+                    ("recipe", self.recipe.is_some()),
+                ];
                 if let Some((name, _)) = of_concepts.iter().find(|(_, given)| *given) {
                     return Err(wrong(path, name, &"it goes with `concept`, not with `units`"));
                 }
@@ -138,13 +149,22 @@ fn wrong(path: &str, name: &str, problem: &dyn Display) -> ApiError {
 
 #[cfg(test)]
 mod tests {
-    use lode_domain::intervention::{Positions, Rank};
+    use lode_domain::{
+        criterion::Criterion,
+        intervention::{Positions, Rank},
+    };
     use serde_json::json;
 
     use super::*;
 
     fn experts(concept: &str, k: u32, rank: Rank) -> Target {
-        Target::Experts { concept: concept.parse().unwrap(), recipe: Recipe::default(), k, rank }
+        Target::Experts {
+            concept: concept.parse().unwrap(),
+            recipe: Recipe::default(),
+            k,
+            rank,
+            criterion: Criterion::Ap,
+        }
     }
 
     #[test]
@@ -166,6 +186,8 @@ mod tests {
         let window = Positions::Window { from: 3, to: 8 };
         let target = experts("a/b", 3, Rank::Next);
         assert_eq!(all, Condition { target, value: ForcingValue::Constant(-2.5), positions: window });
+        let by_d = one(json!({"concept": "a/b", "criterion": "cohens-d"}));
+        assert!(matches!(by_d.target, Target::Experts { criterion: Criterion::CohensD, .. }));
         let listed = one(json!({"units": ["h.0.mlp[3]", 17], "value": "scale:0.5"}));
         let units = ["h.0.mlp[3]", "17"].map(|text| text.parse().unwrap()).to_vec();
         assert_eq!((listed.target, listed.value), (Target::Units(units), ForcingValue::Scale(0.5)));
@@ -179,6 +201,8 @@ mod tests {
             (json!({"concept": "a"}), "condition.concept", "GROUP/NAME"),
             (json!({"concept": "a/b", "k": -1}), "condition.k", "-1"),
             (json!({"concept": "a/b", "rank": "best"}), "condition.rank", "top"),
+            (json!({"concept": "a/b", "criterion": "best"}), "condition.criterion", "auroc"),
+            (json!({"units": [1], "criterion": "ap", "value": 0}), "condition.criterion", "goes with `concept`"),
             (json!({"concept": "a/b", "value": [1]}), "condition.value", "[1]"),
             (json!({"concept": "a/b", "recipe": {"pool": 1}}), "condition.recipe.pool", "unknown field"),
             (json!({"concept": "a/b", "units": [1]}), "condition", "give one"),

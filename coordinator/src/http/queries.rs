@@ -64,6 +64,7 @@ pub(super) async fn top(State(coordinator): Front, Path(name): Path<String>, Raw
     let (name, mut params) = (model(&name)?, Params::read(given.as_deref()));
     let of = params.subject(name.clone(), "concept")?;
     let query = TopQuery {
+        criterion: params.get("criterion")?.unwrap_or_default(),
         top: params.count("top", DEFAULT_TOP)?,
         layers: params.get("layer")?,
         min_ap: params.min_ap()?,

@@ -257,8 +257,8 @@ impl JobRun {
             Goal::Concepts(_) => Summaries::Finished,
             Goal::Range(_) => Summaries::Partial,
         };
-        let (job, recipe) = (self.handle.id, self.handle.spec.recipe);
-        let spec = ShardSpec { job, shard, model: self.model, recipe, summaries };
+        let (job, recipe, measures) = (self.handle.id, self.handle.spec.recipe, self.handle.spec.measures);
+        let spec = ShardSpec { job, shard, model: self.model, recipe, summaries, measures };
         let (meter, stop) = (Arc::new(Meter::new(self.tally.clone(), shard)), self.stop.child_token());
         // Made here, inside the job's span; a task that is spawned does not inherit it.
         let span = tracing::info_span!("shard", %shard, worker = %worker.id);

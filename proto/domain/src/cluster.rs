@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Version of the protocol between coordinator and workers: both must speak the same.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// What a worker says when it registers.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,6 +96,8 @@ pub struct ShardSpec {
     pub recipe: crate::expertise::Recipe,
     /// What is to be sent back.
     pub summaries: Summaries,
+    /// What is measured beside AP.
+    pub measures: crate::criterion::Measures,
 }
 
 /// The two kinds of summary.

@@ -5,8 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    closer::Details,
     concept::ConceptId,
+    criterion::Measures,
     expertise::{ExpertiseBlock, Recipe},
+    holdout::Classes,
     id::{JobId, ModelName, ShardId},
     lint::{Finding, FindingKind},
     plan::SplitMode,
@@ -82,26 +85,39 @@ pub struct DroppedSentence {
 }
 
 /// What a concept's score rests on.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Scored {
     /// Positive sentences scored.
     pub positives: u32,
     /// Negative sentences scored.
     pub negatives: u32,
+    /// Positive and negative sentences held out.
+    pub held_out: (u32, u32),
     /// What was dropped: empty and too long sentences.
     pub findings: Vec<Finding>,
+    /// What a closer look at leading units found.
+    pub details: Details,
 }
 
 impl Scored {
-    /// A score of `positives` and `negatives` sentences after dropping what `findings` tell.
+    /// A score of the labels that are left after dropping what `findings` tell, some of them held out if so measured.
     ///
     /// # Errors
-    /// If a class is empty; the text says what was dropped.
-    pub fn of(positives: usize, negatives: usize, findings: Vec<Finding>) -> Result<Self, String> {
-        if positives > 0 && negatives > 0 {
-            return Ok(Self { positives: positives as u32, negatives: negatives as u32, findings });
+    /// If a class is empty, the text says what was dropped; or if it has nothing to hold out.
+    pub fn of(classes: &Classes, measures: &Measures, findings: Vec<Finding>) -> Result<Self, String> {
+        let Classes { positive, negative, held_positive, held_negative } = classes;
+        let class_of = |positives: &[u32]| if positives.is_empty() { "positive" } else { "negative" };
+        if !positive.is_empty() && !negative.is_empty() {
+            if measures.holdout.is_some() && (held_positive.is_empty() || held_negative.is_empty()) {
+                let class = class_of(held_positive);
+                return Err(format!("its {class} sentences are all the same, so none can be held out"));
+            }
+            let count = |class: &[u32]| class.len() as u32;
+            let held_out = (count(held_positive), count(held_negative));
+            let (positives, negatives, details) = (count(positive), count(negative), Details::default());
+            return Ok(Self { positives, negatives, held_out, findings, details });
         }
-        let class = if positives == 0 { "positive" } else { "negative" };
+        let class = class_of(positive);
         let dropped: Vec<String> = findings.iter().map(|f| format!("{} {}", f.count, f.kind)).collect();
         Err(format!("no {class} sentence is left after dropping {}", dropped.join(" and ")))
     }
@@ -122,6 +138,8 @@ pub struct JobSpec {
     pub strict: bool,
     /// Whether concepts may be split by sentences over several workers; the result is the same.
     pub split: SplitMode,
+    /// What is measured beside AP.
+    pub measures: Measures,
 }
 
 /// Where a job stands.

@@ -8,7 +8,7 @@ use crate::{
     words::words,
 };
 
-/// The five numbers kept for each unit and concept, in the order in which they are stored.
+/// The numbers kept for each unit and concept, in the order in which they are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Column {
     /// Average precision of the response as a score for b.
@@ -21,21 +21,34 @@ pub enum Column {
     OnP90,
     /// Mean response to the negatives.
     OffMean,
+    /// Area under the ROC curve: the share of pairs of a positive and a negative in which the positive responds more, equal
+    /// responses counting half (Hanley and McNeil 1982; scikit-learn's `roc_auc_score`).
+    Auroc,
+    /// Cohen's d: the difference of the classes' means over the pooled standard deviation, with n - 2 (Cohen 1988). 0 where
+    /// the means are equal; the largest number of its sign where they are not and neither class varies.
+    CohensD,
+    /// Average precision on the sentences that were held out of all other columns.
+    HeldOutAp,
 }
 
 words!(
     Column,
-    "ap, on_mean, on_p50, on_p90, off_mean",
+    "ap, on_mean, on_p50, on_p90, off_mean, auroc, cohens_d, held_out_ap",
     Ap = "ap",
     OnMean = "on_mean",
     OnP50 = "on_p50",
     OnP90 = "on_p90",
-    OffMean = "off_mean"
+    OffMean = "off_mean",
+    Auroc = "auroc",
+    CohensD = "cohens_d",
+    HeldOutAp = "held_out_ap"
 );
 
 impl Column {
-    /// All columns, in storage order.
-    pub const ALL: [Self; 5] = [Self::Ap, Self::OnMean, Self::OnP50, Self::OnP90, Self::OffMean];
+    /// Those that every concept has, in storage order.
+    pub const BASE: [Self; 5] = [Self::Ap, Self::OnMean, Self::OnP50, Self::OnP90, Self::OffMean];
+    /// Those that a concept has where they were asked for, in storage order.
+    pub const EXTRA: [Self; 3] = [Self::Auroc, Self::CohensD, Self::HeldOutAp];
 
     /// The column that holds a forcing value; `None` for values that need no column.
     pub fn of(value: ForcingValue) -> Option<Self> {
@@ -63,15 +76,29 @@ pub struct UnitExpertise {
     pub off_mean: f32,
 }
 
-impl UnitExpertise {
-    /// The number in one column.
-    pub fn get(&self, column: Column) -> f32 {
+/// What is kept of a unit beside [`UnitExpertise`], where it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Default)]
+pub struct Extra {
+    /// See [`Column::Auroc`].
+    pub auroc: Option<f32>,
+    /// See [`Column::CohensD`].
+    pub cohens_d: Option<f32>,
+    /// See [`Column::HeldOutAp`].
+    pub held_out_ap: Option<f32>,
+    /// Between which values AP lies in 95 % of the draws; of leading units.
+    pub ap_interval: Option<(f32, f32)>,
+    /// See [`crate::closer::L1Fit`].
+    pub l1: Option<f32>,
+}
+
+impl Extra {
+    /// Sets the number of one column; those of [`Column::BASE`] are elsewhere.
+    pub fn set(&mut self, column: Column, value: f32) {
         match column {
-            Column::Ap => self.ap,
-            Column::OnMean => self.on_mean,
-            Column::OnP50 => self.on_p50,
-            Column::OnP90 => self.on_p90,
-            Column::OffMean => self.off_mean,
+            Column::Auroc => self.auroc = Some(value),
+            Column::CohensD => self.cohens_d = Some(value),
+            Column::HeldOutAp => self.held_out_ap = Some(value),
+            Column::Ap | Column::OnMean | Column::OnP50 | Column::OnP90 | Column::OffMean => {}
         }
     }
 }
@@ -82,31 +109,57 @@ pub struct ExpertiseBlock {
     /// Number of the first unit.
     pub start: u32,
     columns: [Vec<f32>; 5],
+    /// Columns of [`Column::EXTRA`], in that order.
+    extra: Vec<(Column, Vec<f32>)>,
 }
 
 impl ExpertiseBlock {
     /// An empty block that begins at unit `start` and has room for `capacity` units.
     pub fn with_capacity(start: u32, capacity: usize) -> Self {
-        Self { start, columns: std::array::from_fn(|_| Vec::with_capacity(capacity)) }
+        Self { start, columns: std::array::from_fn(|_| Vec::with_capacity(capacity)), extra: Vec::new() }
     }
 
-    /// Puts columns (in [`Column::ALL`] order) together; `None` if their lengths differ.
+    /// The same with room for columns of [`Column::EXTRA`], which are in that order.
+    pub fn with_room(start: u32, capacity: usize, extra: &[Column]) -> Self {
+        let extra = extra.iter().map(|&column| (column, Vec::with_capacity(capacity))).collect();
+        Self { extra, ..Self::with_capacity(start, capacity) }
+    }
+
+    /// Puts columns (in [`Column::BASE`] order) together; `None` if their lengths differ.
     pub fn from_columns(start: u32, columns: [Vec<f32>; 5]) -> Option<Self> {
         let len = columns[0].len();
-        columns.iter().all(|column| column.len() == len).then_some(Self { start, columns })
+        columns.iter().all(|column| column.len() == len).then_some(Self { start, columns, extra: Vec::new() })
+    }
+
+    /// The block with a column of [`Column::EXTRA`] beside the others, which must come in that order; `None` if it has
+    /// another length.
+    pub fn with(mut self, column: Column, values: Vec<f32>) -> Option<Self> {
+        debug_assert!(self.extra.last().is_none_or(|(last, _)| *last < column), "columns come in order");
+        (values.len() == self.len()).then(|| {
+            self.extra.push((column, values));
+            self
+        })
     }
 
     /// Appends the next unit.
     pub fn push(&mut self, unit: UnitExpertise) {
-        for (column, values) in Column::ALL.iter().zip(&mut self.columns) {
-            values.push(unit.get(*column));
+        let UnitExpertise { ap, on_mean, on_p50, on_p90, off_mean } = unit;
+        for (value, values) in [ap, on_mean, on_p50, on_p90, off_mean].into_iter().zip(&mut self.columns) {
+            values.push(value);
         }
+    }
+
+    /// Appends what the unit pushed last has in the columns beside the base.
+    pub fn push_extra(&mut self, value: impl Fn(Column) -> f32) {
+        self.extra.iter_mut().for_each(|(column, values)| values.push(value(*column)));
     }
 
     /// Appends the units of `next`, which follow this block's.
     pub fn append(&mut self, next: &Self) {
         debug_assert_eq!(next.start as usize, self.start as usize + self.len(), "blocks of consecutive units");
         self.columns.iter_mut().zip(&next.columns).for_each(|(column, more)| column.extend_from_slice(more));
+        debug_assert!(self.extra_columns().eq(next.extra_columns()), "blocks of the same columns");
+        self.extra.iter_mut().zip(&next.extra).for_each(|((_, column), (_, more))| column.extend_from_slice(more));
     }
 
     /// How many units the block holds.
@@ -119,9 +172,24 @@ impl ExpertiseBlock {
         self.len() == 0
     }
 
-    /// One column, `[unit]`.
+    /// One column, `[unit]`; empty if it is not kept.
     pub fn column(&self, column: Column) -> &[f32] {
-        &self.columns[column as usize]
+        match self.columns.get(column as usize) {
+            Some(values) => values,
+            None => self.extra.iter().find(|(kept, _)| *kept == column).map_or(&[], |(_, values)| values),
+        }
+    }
+
+    /// The columns that it has beside [`Column::BASE`].
+    pub fn extra_columns(&self) -> impl Iterator<Item = Column> + '_ {
+        self.extra.iter().map(|(column, _)| *column)
+    }
+
+    /// What is kept of the unit at place `place` beside its expertise.
+    pub fn extra(&self, place: usize) -> Extra {
+        let mut extra = Extra::default();
+        self.extra.iter().for_each(|(column, values)| extra.set(*column, values[place]));
+        extra
     }
 
     /// The unit at place `place` of the block.

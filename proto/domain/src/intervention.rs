@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     concept::ConceptId,
+    criterion::Criterion,
     expertise::Recipe,
     held::{Content, ContentHash, ContentHasher},
     unit::{BadUnitName, UnitId, UnitName},
@@ -31,10 +32,10 @@ pub enum ForcingValue {
 /// Which part of the ranking the k units come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum Rank {
-    /// Highest AP first: the experts.
+    /// Highest score first: the experts.
     #[default]
     Top,
-    /// Lowest AP first.
+    /// Lowest score first.
     Bottom,
     /// A seeded uniform draw: a control.
     Random,
@@ -184,6 +185,8 @@ pub enum Target {
         k: u32,
         /// Which part of the ranking they come from.
         rank: Rank,
+        /// By what they are ranked.
+        criterion: Criterion,
     },
     /// These; at least one.
     Units(Vec<UnitRef>),

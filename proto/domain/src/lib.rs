@@ -5,15 +5,19 @@
 
 pub mod access;
 pub mod chat;
+pub mod closer;
 pub mod cluster;
 pub mod compare;
 pub mod concept;
+pub mod control;
+pub mod criterion;
 pub mod estimate;
 pub mod event;
 pub mod expertise;
 pub mod format;
 pub mod generation;
 pub mod held;
+pub mod holdout;
 pub mod id;
 pub mod intervention;
 pub mod job;

@@ -4,8 +4,9 @@ use globset::Glob;
 
 use crate::{
     concept::ConceptId,
+    criterion::Criterion,
     event::JobSpec,
-    expertise::{Recipe, UnitExpertise},
+    expertise::{Extra, Recipe, UnitExpertise},
     id::ModelName,
     ranking::{falling, first_k, rising},
     record::{ConceptHeader, ModelRecord},
@@ -32,18 +33,22 @@ pub struct UnitRow {
     pub name: UnitName,
     /// Its expertise.
     pub expertise: UnitExpertise,
+    /// What is kept of it beside; in lists of a concept's units only.
+    pub extra: Extra,
 }
 
 /// Which units of a concept are listed.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct TopQuery {
+    /// By what they are ordered.
+    pub criterion: Criterion,
     /// At most this many.
     pub top: u32,
     /// Only layers whose name fits this glob.
     pub layers: Option<String>,
     /// Only units with at least this AP.
     pub min_ap: Option<f32>,
-    /// Lowest AP first.
+    /// Lowest score first.
     pub bottom: bool,
 }
 
@@ -58,11 +63,12 @@ pub struct BadGlob {
 }
 
 impl TopQuery {
-    /// The units asked for, in order, and how many fit the filters in all; `ap` is `[unit]`.
+    /// The units asked for, in order, and how many fit the filters in all; `scores`, by which they are ordered, and `ap`
+    /// are `[unit]`.
     ///
     /// # Errors
     /// If the glob cannot be read.
-    pub fn select(&self, space: &UnitSpace, ap: &[f32]) -> Result<(Vec<UnitId>, u32), BadGlob> {
+    pub fn select(&self, space: &UnitSpace, (scores, ap): (&[f32], &[f32])) -> Result<(Vec<UnitId>, u32), BadGlob> {
         let mut matching = 0;
         let fitting = (self.asked_layers(space)?.into_iter().zip(0..))
             .filter(|(is_asked, _)| *is_asked)
@@ -70,7 +76,7 @@ impl TopQuery {
             .filter(|&unit| self.has_ap(ap[unit]))
             .inspect(|_| matching += 1);
         let number = if self.bottom { rising } else { falling };
-        let units = first_k(fitting.map(|unit| number(ap[unit], UnitId(unit as u32))), self.top as usize);
+        let units = first_k(fitting.map(|unit| number(scores[unit], UnitId(unit as u32))), self.top as usize);
         Ok((units, matching))
     }
 
@@ -84,6 +90,9 @@ impl TopQuery {
         space: &UnitSpace,
         first: &[(UnitId, f32)],
     ) -> Result<Option<(Vec<UnitId>, u32)>, BadGlob> {
+        if self.criterion != Criterion::Ap {
+            return Ok(None);
+        }
         let asked = self.asked_layers(space)?;
         let is_asked = |&&(unit, _): &&(UnitId, f32)| asked[space.locate(unit).0];
         // AP runs one way: best first, those that have enough come before those that have not; worst first, after them.
@@ -211,7 +220,8 @@ mod tests {
             let space = UnitSpace::new(vec![layer("h.0.a", 1), layer("h.0.b", units - 2), layer("h.1.a", 1)]).unwrap();
             let ap: Vec<f32> = values.iter().map(|&value| f32::from(value) / 8.0).collect();
             let layers = glob.map(|glob| ["*.a", "*.b", "lm_head"][glob].to_owned());
-            let query = TopQuery { top, layers, min_ap: least.map(|least| f32::from(least) / 8.0), bottom };
+            let min_ap = least.map(|least| f32::from(least) / 8.0);
+            let query = TopQuery { top, layers, min_ap, bottom, ..TopQuery::default() };
             let rank = if bottom { Rank::Bottom } else { Rank::Top };
             let first = match kept.min(units) {
                 0 => Vec::new(),
@@ -236,8 +246,8 @@ mod tests {
         let space = UnitSpace::new(vec![layer("h.0.attn"), layer("h.0.mlp"), layer("h.1.mlp")]).unwrap();
         let ap = [0.9, 0.8, 0.7, 0.2, 0.7, 0.1];
         let ask = |layers: Option<&str>, min_ap, bottom| {
-            let query = TopQuery { top: 2, layers: layers.map(str::to_owned), min_ap, bottom };
-            let (units, matching) = query.select(&space, &ap).unwrap();
+            let query = TopQuery { top: 2, layers: layers.map(str::to_owned), min_ap, bottom, ..TopQuery::default() };
+            let (units, matching) = query.select(&space, (&ap, &ap)).unwrap();
             (units.iter().map(|u| u.0).collect::<Vec<_>>(), matching)
         };
         assert_eq!(ask(None, None, false), (vec![0, 1], 6));
@@ -245,7 +255,10 @@ mod tests {
         assert_eq!(ask(Some("*.mlp"), Some(0.5), true), (vec![2, 4], 2));
         assert_eq!(ask(Some("*.{mlp,attn}"), None, true), (vec![5, 3], 6));
         assert_eq!(ask(Some("lm_head"), None, false), (vec![], 0));
-        let bad = TopQuery { top: 1, layers: Some("[".into()), min_ap: None, bottom: false };
-        assert!(bad.select(&space, &ap).unwrap_err().to_string().contains("`[` is not a layer glob"));
+        let by_d = TopQuery { top: 2, min_ap: Some(0.5), ..TopQuery::default() };
+        let found = by_d.select(&space, (&[-1.0, 0.5, 0.25, 9.0, 0.5, 8.0], &ap)).unwrap();
+        assert_eq!(found, (vec![UnitId(1), UnitId(4)], 4), "AP filters, the criterion orders");
+        let bad = TopQuery { top: 1, layers: Some("[".into()), ..TopQuery::default() };
+        assert!(bad.select(&space, (&ap, &ap)).unwrap_err().to_string().contains("`[` is not a layer glob"));
     }
 }

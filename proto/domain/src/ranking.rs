@@ -1,6 +1,7 @@
 //! Ranking units by expertise, and resolving do(c,k) to the units it forces.
 
 use crate::{
+    criterion::Criterion,
     intervention::{Action, ForcedUnit, ForcingValue, Intervention, Positions, Rank},
     unit::UnitId,
 };
@@ -24,6 +25,38 @@ pub enum BadK {
         /// Units of the model.
         units: u32,
     },
+    /// A regression that chose fewer units.
+    #[error(
+        "k is {k} with rank {rank}: {criterion} gave only {chosen} units a weight of that sign, and the others none"
+    )]
+    NotChosen {
+        /// As asked for.
+        k: u32,
+        /// As asked for.
+        rank: Rank,
+        /// The criterion.
+        criterion: Criterion,
+        /// Units that it chose.
+        chosen: usize,
+    },
+}
+
+/// Whether a criterion that gives most units no score at all, [`Criterion::L1`], gave enough of them one.
+///
+/// # Errors
+/// If there are fewer; with [`Rank::Random`] it does not matter.
+pub fn chosen_enough(criterion: Criterion, scores: &[f32], (k, rank): (u32, Rank)) -> Result<(), BadK> {
+    if criterion != Criterion::L1 {
+        return Ok(());
+    }
+    let count = |is_chosen: fn(&&f32) -> bool| scores.iter().filter(is_chosen).count();
+    let (chosen, wanted) = match rank {
+        Rank::Top => (count(|weight| **weight > 0.0), u64::from(k)),
+        Rank::Next => (count(|weight| **weight > 0.0), 2 * u64::from(k)),
+        Rank::Bottom => (count(|weight| **weight < 0.0), u64::from(k)),
+        Rank::Random => return Ok(()),
+    };
+    if wanted <= chosen as u64 { Ok(()) } else { Err(BadK::NotChosen { k, rank, criterion, chosen }) }
 }
 
 /// Q_k: `k` units by (AP falling, layer in forward order, index), a total order; `ap` is `[unit]`.
@@ -168,6 +201,21 @@ mod tests {
             distinct.sort();
             distinct.dedup();
             prop_assert_eq!(distinct.len(), k as usize);
+        }
+    }
+
+    #[test]
+    fn a_regression_has_no_more_experts_than_it_chose() {
+        let weights = [0.0, 0.5, 0.0, -0.25, 1.5, 0.0];
+        let check = |criterion, k, rank| chosen_enough(criterion, &weights, (k, rank));
+        assert_eq!(check(Criterion::L1, 2, Rank::Top), Ok(()));
+        assert_eq!(check(Criterion::L1, 1, Rank::Bottom), Ok(()));
+        assert_eq!(check(Criterion::L1, 1, Rank::Next), Ok(()));
+        assert_eq!(check(Criterion::L1, 5, Rank::Random), Ok(()));
+        assert_eq!(check(Criterion::CohensD, 5, Rank::Top), Ok(()));
+        for (k, rank) in [(3, Rank::Top), (2, Rank::Next), (2, Rank::Bottom)] {
+            let refused = check(Criterion::L1, k, rank).unwrap_err().to_string();
+            assert!(refused.contains("l1 gave only"), "{refused}");
         }
     }
 

@@ -5,7 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    closer::Details,
     concept::ConceptId,
+    criterion::Measures,
     expertise::Recipe,
     id::{ModelHash, ModelName},
     lint::Finding,
@@ -59,11 +61,15 @@ impl fmt::Display for ConceptKey {
     }
 }
 
+fn is_nothing(held_out: &(u32, u32)) -> bool {
+    *held_out == (0, 0)
+}
+
 /// How a concept's expertise came about.
 ///
 /// Exports show it, and equal runs give byte-identical exports: nothing here may differ between equal runs (no times, no
 /// worker names).
-#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConceptHeader {
     /// Positive sentences scored.
@@ -80,4 +86,13 @@ pub struct ConceptHeader {
     pub seed: u64,
     /// Units scored: all of the model; the index fills it in.
     pub units: u32,
+    /// Positive and negative sentences held out.
+    #[serde(skip_serializing_if = "is_nothing")]
+    pub held_out: (u32, u32),
+    /// What was measured beside AP.
+    #[serde(skip_serializing_if = "Measures::is_plain")]
+    pub measures: Measures,
+    /// What a closer look at leading units found.
+    #[serde(skip_serializing_if = "Details::is_empty")]
+    pub details: Details,
 }

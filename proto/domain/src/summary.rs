@@ -7,8 +7,10 @@
 use std::cmp::Ordering;
 
 use crate::{
-    expertise::ExpertiseBlock,
-    score::{Labels, NotFinite, Scorer},
+    criterion::Measures,
+    expertise::{Column, ExpertiseBlock},
+    holdout::Classes,
+    score::{BadLabels, Depth, Labels, NotFinite, Scorer},
 };
 
 /// Responses of some of a job's sentences for a run of consecutive units.
@@ -149,40 +151,97 @@ impl PartialBlock {
         Ok(Self { start: self.start, units: self.units, sentences, responses })
     }
 
-    /// Scores the whole: one block per concept of `labels`, in their order.
+    /// Scores the whole: one block per concept of `scheme`, in their order.
     ///
     /// # Errors
     /// If a sentence is missing or a response is not finite.
-    pub fn finish(&self, labels: &Labels) -> Result<Vec<ExpertiseBlock>, MergeError> {
-        let need = labels.sentences();
+    pub fn finish(&self, scheme: &Scheme) -> Result<Vec<ExpertiseBlock>, MergeError> {
+        let need = scheme.sentences();
         if self.sentences.len() != need {
             let first =
                 (0u32..).zip(&self.sentences).find(|(i, s)| i != *s).map_or(self.sentences.len() as u32, |(i, _)| i);
             return Err(MergeError::Missing { have: self.sentences.len(), need, first });
         }
         let rows = (0..self.units as usize).map(|place| self.row(place));
-        score_units(self.start, rows, &mut Scorer::new(labels))
+        scheme.scorer().score_units(self.start, rows)
     }
 }
 
-/// Scores a run of units: `rows` yields each unit's responses, `[sentence]`; one block per concept of the scorer's labels.
-///
-/// # Errors
-/// If a response is not finite.
-pub fn score_units<'r>(
-    start: u32,
-    rows: impl ExactSizeIterator<Item = &'r [f32]>,
-    scorer: &mut Scorer<'_>,
-) -> Result<Vec<ExpertiseBlock>, MergeError> {
-    let empty = |_| ExpertiseBlock::with_capacity(start, rows.len());
-    let mut blocks: Vec<_> = (0..scorer.concepts()).map(empty).collect();
-    for (unit, row) in (start..).zip(rows) {
-        let scored = scorer.score(row).map_err(|source| MergeError::NotFinite { unit, source })?;
-        for (block, expertise) in blocks.iter_mut().zip(scored) {
-            block.push(expertise.into());
-        }
+/// What a group of concepts that share sentences is scored for.
+#[derive(Clone, Debug)]
+pub struct Scheme {
+    /// Of all concepts what is scored on; then, if anything is, of all what is held out.
+    labels: Labels,
+    concepts: usize,
+    depth: Depth,
+    /// Columns beside the base.
+    columns: Vec<Column>,
+}
+
+/// Scores runs of units by a scheme; keeps its buffers between them.
+pub struct UnitScorer<'s> {
+    scheme: &'s Scheme,
+    scorer: Scorer<'s>,
+}
+
+impl Scheme {
+    /// Over `sentences` sentences; see [`Labels::new`].
+    ///
+    /// # Errors
+    /// If a class is empty, or there is no such sentence.
+    pub fn new(sentences: usize, concepts: &[&Classes], measures: Measures) -> Result<Self, BadLabels> {
+        let scored = concepts.iter().map(|classes| (&classes.positive[..], &classes.negative[..]));
+        let held = concepts.iter().map(|classes| (&classes.held_positive[..], &classes.held_negative[..]));
+        let held = held.filter(|_| measures.holdout.is_some());
+        let labels = Labels::new(sentences, &scored.chain(held).collect::<Vec<_>>())?;
+        let (depth, columns) = (measures.depth(), measures.columns().collect());
+        Ok(Self { labels, concepts: concepts.len(), depth, columns })
     }
-    Ok(blocks)
+
+    /// How many sentences there are.
+    pub fn sentences(&self) -> usize {
+        self.labels.sentences()
+    }
+
+    /// How many concepts are scored.
+    pub fn concepts(&self) -> usize {
+        self.concepts
+    }
+
+    /// Bytes of one unit's scores in one concept.
+    pub fn unit_bytes(&self) -> usize {
+        size_of::<f32>() * (Column::BASE.len() + self.columns.len())
+    }
+
+    /// A scorer by this scheme.
+    pub fn scorer(&self) -> UnitScorer<'_> {
+        UnitScorer { scheme: self, scorer: Scorer::with_depth(&self.labels, self.depth) }
+    }
+}
+
+impl UnitScorer<'_> {
+    /// Scores a run of units from `start` on: `rows` yields each unit's responses, `[sentence]`; one block per concept.
+    ///
+    /// # Errors
+    /// If a response is not finite.
+    pub fn score_units<'r>(
+        &mut self,
+        start: u32,
+        rows: impl ExactSizeIterator<Item = &'r [f32]>,
+    ) -> Result<Vec<ExpertiseBlock>, MergeError> {
+        let empty = |_| ExpertiseBlock::with_room(start, rows.len(), &self.scheme.columns);
+        let mut blocks: Vec<_> = (0..self.scheme.concepts()).map(empty).collect();
+        for (unit, row) in (start..).zip(rows) {
+            let scored = self.scorer.score(row).map_err(|source| MergeError::NotFinite { unit, source })?;
+            let mut held_out = scored.clone().skip(blocks.len());
+            for (block, scores) in blocks.iter_mut().zip(scored) {
+                let held_out = held_out.next();
+                block.push(scores.into());
+                block.push_extra(|column| scores.get(column, held_out.as_ref()));
+            }
+        }
+        Ok(blocks)
+    }
 }
 
 enum Source {
@@ -216,6 +275,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{criterion::Criterion, holdout::Holdout};
 
     /// A whole of `[unit, sentence]` responses with many ties, and which of three shards hold each sentence.
     fn sharded() -> impl Strategy<Value = (PartialBlock, [PartialBlock; 3])> {
@@ -256,10 +316,36 @@ mod tests {
             let n = whole.sentences().len() as u32;
             let cut = 1 + cut % (n - 1);
             let (positive, negative): (Vec<u32>, Vec<u32>) = ((0..cut).collect(), (cut..n).collect());
-            let labels = Labels::new(n as usize, &[(&positive, &negative)]).unwrap();
+            let measures = Measures { criteria: Criterion::ALL.into_iter().collect(), ..Measures::default() };
+            let scheme = Scheme::new(n as usize, &[&Classes::whole(positive, negative)], measures).unwrap();
             let merged = c.merge(&a).unwrap().merge(&b).unwrap();
-            prop_assert_eq!(merged.finish(&labels).unwrap(), whole.finish(&labels).unwrap());
+            let found = merged.finish(&scheme).unwrap();
+            prop_assert_eq!(found[0].extra_columns().count(), measures.columns().count());
+            prop_assert_eq!(found, whole.finish(&scheme).unwrap());
         }
+    }
+
+    /// What is held out has no part in the scores, and its AP is that of a concept which has only it.
+    #[test]
+    fn what_is_held_out_is_scored_by_itself() {
+        let responses = vec![0.9, 0.1, 0.8, 0.3, 0.2, 0.7, 0.6, 0.4, 0.1, 0.5, 0.3, 0.9, 0.2, 0.8, 0.6, 0.4];
+        let whole = PartialBlock::new(0, 2, (0..8).collect(), responses).unwrap();
+        let parts = Classes {
+            positive: vec![0, 2],
+            negative: vec![1, 3, 5],
+            held_positive: vec![4, 6],
+            held_negative: vec![7],
+        };
+        let held = Classes::whole(parts.held_positive.clone(), parts.held_negative.clone());
+        let trained = Classes::whole(parts.positive.clone(), parts.negative.clone());
+        let measures = Measures { holdout: Holdout::new(200), ..Measures::default() };
+        let score =
+            |parts: &Classes, measures| whole.finish(&Scheme::new(8, &[parts], measures).unwrap()).unwrap().remove(0);
+        let (found, plain) = (score(&parts, measures), score(&trained, Measures::default()));
+        for column in Column::BASE {
+            assert_eq!(found.column(column), plain.column(column));
+        }
+        assert_eq!(found.column(Column::HeldOutAp), score(&held, Measures::default()).column(Column::Ap));
     }
 
     #[test]
@@ -273,7 +359,7 @@ mod tests {
         assert!(matches!(a.merge(&block(8, &[1], &[1.0]).unwrap()), Err(MergeError::OtherUnits { .. })));
         let conflict = a.merge(&block(0, &[2], &[2.5]).unwrap());
         assert_eq!(conflict, Err(MergeError::Conflict { unit: 0, sentence: 2, left: 2.0, right: 2.5 }));
-        let labels = Labels::new(3, &[(&[0], &[1, 2])]).unwrap();
-        assert_eq!(a.finish(&labels), Err(MergeError::Missing { have: 2, need: 3, first: 1 }));
+        let scheme = Scheme::new(3, &[&Classes::whole(vec![0], vec![1, 2])], Measures::default()).unwrap();
+        assert_eq!(a.finish(&scheme), Err(MergeError::Missing { have: 2, need: 3, first: 1 }));
     }
 }

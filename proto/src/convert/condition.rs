@@ -48,11 +48,12 @@ impl TryFrom<wire::ForcingValue> for ForcingValue {
 impl From<Target> for WireTarget {
     fn from(target: Target) -> Self {
         match target {
-            Target::Experts { concept, recipe, k, rank } => Self::Experts(wire::ExpertUnits {
+            Target::Experts { concept, recipe, k, rank, criterion } => Self::Experts(wire::ExpertUnits {
                 concept: Some(concept.into()),
                 recipe: Some(recipe.into()),
                 k,
                 rank: wire::Rank::from(rank).into(),
+                criterion: wire::Criterion::from(criterion).into(),
             }),
             Target::Units(units) => {
                 Self::Listed(wire::ListedUnits { units: units.iter().map(ToString::to_string).collect() })
@@ -68,6 +69,7 @@ impl TryFrom<WireTarget> for Target {
         match target {
             WireTarget::Experts(experts) => Ok(Self::Experts {
                 rank: experts.rank().try_into()?,
+                criterion: words::criterion(experts.criterion)?,
                 concept: words::concept(experts.concept)?,
                 recipe: words::recipe(experts.recipe)?,
                 k: experts.k,

@@ -9,7 +9,7 @@ use lode_domain::{
     record::ConceptHeader,
 };
 
-use super::{BadField, each, parsed, required, same_enum, words};
+use super::{BadField, details, each, parsed, required, same_enum, words};
 use crate::wire::{self, job_event::Event, job_part::Part};
 
 same_enum!(JobState, JobState, "state", Running, Done, Failed, Cancelled);
@@ -27,6 +27,7 @@ impl From<JobSpec> for wire::JobSpec {
             seed: spec.seed,
             strict: spec.strict,
             split: wire::SplitMode::from(spec.split).into(),
+            measures: words::measures_to_wire(spec.measures),
         }
     }
 }
@@ -42,6 +43,7 @@ impl TryFrom<wire::JobSpec> for JobSpec {
             limit_per_class: spec.limit_per_class,
             seed: spec.seed,
             strict: spec.strict,
+            measures: words::measures(spec.measures)?,
         })
     }
 }
@@ -132,6 +134,10 @@ impl From<IndexedConcept> for wire::ConceptSummary {
             limit_per_class: header.limit_per_class,
             seed: header.seed,
             units: header.units,
+            measures: words::measures_to_wire(header.measures),
+            held_out_positives: header.held_out.0,
+            held_out_negatives: header.held_out.1,
+            details: details::to_wire(header.details),
         }
     }
 }
@@ -151,6 +157,9 @@ impl TryFrom<wire::ConceptSummary> for IndexedConcept {
                 limit_per_class: summary.limit_per_class,
                 seed: summary.seed,
                 units: summary.units,
+                measures: words::measures(summary.measures)?,
+                held_out: (summary.held_out_positives, summary.held_out_negatives),
+                details: details::from_wire(summary.details)?,
             },
         })
     }

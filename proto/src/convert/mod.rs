@@ -5,6 +5,7 @@ mod archive;
 mod chat;
 mod cluster;
 mod condition;
+mod details;
 mod estimate;
 mod generation;
 mod job;

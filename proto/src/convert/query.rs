@@ -2,7 +2,7 @@
 
 use lode_domain::{
     compare::{Experts, LayerShare},
-    expertise::UnitExpertise,
+    expertise::{Extra, UnitExpertise},
     query::{ConceptRef, ExportHeader, Neighbour, OverlapAnswer, TopQuery, TopUnits, UnitInConcept, UnitRow},
     unit::{LayerName, UnitId, UnitName},
 };
@@ -40,7 +40,24 @@ impl From<UnitRow> for wire::UnitRow {
     fn from(row: UnitRow) -> Self {
         let UnitExpertise { ap, on_mean, on_p50, on_p90, off_mean } = row.expertise;
         let (layer, index) = (row.name.layer.to_string(), row.name.index);
-        Self { unit: row.unit.0, layer, index, ap, on_mean, on_p50, on_p90, off_mean }
+        let Extra { auroc, cohens_d, held_out_ap, ap_interval, l1 } = row.extra;
+        let (ap_low, ap_high) = ap_interval.unzip();
+        Self {
+            unit: row.unit.0,
+            layer,
+            index,
+            ap,
+            on_mean,
+            on_p50,
+            on_p90,
+            off_mean,
+            auroc,
+            cohens_d,
+            held_out_ap,
+            ap_low,
+            ap_high,
+            l1,
+        }
     }
 }
 
@@ -56,6 +73,13 @@ impl From<wire::UnitRow> for UnitRow {
                 on_p90: row.on_p90,
                 off_mean: row.off_mean,
             },
+            extra: Extra {
+                auroc: row.auroc,
+                cohens_d: row.cohens_d,
+                held_out_ap: row.held_out_ap,
+                ap_interval: row.ap_low.zip(row.ap_high),
+                l1: row.l1,
+            },
         }
     }
 }
@@ -68,6 +92,7 @@ pub fn top_request(of: ConceptRef, query: TopQuery) -> wire::TopUnitsRequest {
         layer_glob: query.layers.unwrap_or_default(),
         min_ap: query.min_ap,
         bottom: query.bottom,
+        criterion: wire::Criterion::from(query.criterion).into(),
     }
 }
 
@@ -77,7 +102,8 @@ pub fn top_request(of: ConceptRef, query: TopQuery) -> wire::TopUnitsRequest {
 /// If the concept is missing or malformed.
 pub fn top_query(request: wire::TopUnitsRequest) -> Result<(ConceptRef, TopQuery), BadField> {
     let layers = Some(request.layer_glob).filter(|glob| !glob.is_empty());
-    let query = TopQuery { top: request.top, layers, min_ap: request.min_ap, bottom: request.bottom };
+    let criterion = words::criterion(request.criterion)?;
+    let query = TopQuery { criterion, top: request.top, layers, min_ap: request.min_ap, bottom: request.bottom };
     Ok((query_subject(request.of)?, query))
 }
 

@@ -7,7 +7,7 @@ use lode_domain::{
     sentence::SentenceKey,
 };
 
-use super::{BadField, each, parsed, required, same_enum, words};
+use super::{BadField, details, each, parsed, required, same_enum, words};
 use crate::wire::{self, mine_event::Event};
 
 same_enum!(Summaries, Summaries, "summaries", Finished, Partial);
@@ -20,6 +20,7 @@ impl From<ShardSpec> for wire::ShardSpec {
             model_hash: spec.model.0.to_vec(),
             recipe: Some(spec.recipe.into()),
             summaries: wire::Summaries::from(spec.summaries).into(),
+            measures: words::measures_to_wire(spec.measures),
         }
     }
 }
@@ -34,6 +35,7 @@ impl TryFrom<wire::ShardSpec> for ShardSpec {
             shard: ShardId(spec.shard),
             model: words::model_hash(&spec.model_hash)?,
             recipe: words::recipe(spec.recipe)?,
+            measures: words::measures(spec.measures)?,
         })
     }
 }
@@ -54,6 +56,9 @@ impl From<ShardEvent> for wire::MineEvent {
                     concept,
                     positives: scored.positives,
                     negatives: scored.negatives,
+                    held_out_positives: scored.held_out.0,
+                    held_out_negatives: scored.held_out.1,
+                    details: details::to_wire(scored.details),
                     findings: each(scored.findings),
                     error,
                 })
@@ -82,7 +87,9 @@ impl TryFrom<wire::MineEvent> for ShardEvent {
             Event::ConceptDone(done) => {
                 let outcome = if done.error.is_empty() {
                     let findings = words::findings(done.findings)?;
-                    Ok(Scored { positives: done.positives, negatives: done.negatives, findings })
+                    let held_out = (done.held_out_positives, done.held_out_negatives);
+                    let details = details::from_wire(done.details)?;
+                    Ok(Scored { positives: done.positives, negatives: done.negatives, held_out, findings, details })
                 } else {
                     Err(done.error)
                 };

@@ -2,16 +2,19 @@
 
 use lode_domain::{
     chat::ChatTemplate,
+    closer::{ApInterval, Details, L1Fit},
     cluster::{ClusterStatus, ModelStatus, PROTOCOL_VERSION, ShardSpec, Summaries, WorkerCard, WorkerStatus},
     compare::{Experts, LayerShare},
     concept::{Concept, ConceptId},
+    criterion::{Criterion, Intervals, Measures},
     estimate::{Estimate, WorkerEstimate},
     event::{
         DroppedSentence, JobEvent, JobSpec, JobState, JobStatus, PartialUnits, Planned, Progress, Scored, ShardEvent,
     },
-    expertise::{ExpertiseBlock, Recipe, UnitExpertise},
+    expertise::{Column, ExpertiseBlock, Extra, Recipe, UnitExpertise},
     generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, Logprobs, ResolvedRequest, TokenScore},
     held::{Content, ContentHash, Given},
+    holdout::Holdout,
     id::{JobId, ModelHash, ShardId, WorkerId},
     intervention::{
         Action, Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank, Target, UnitRef,
@@ -76,8 +79,25 @@ fn indexed() -> IndexedConcept {
         limit_per_class: 1000,
         seed: 1234,
         units: 4,
+        measures: measures(),
+        held_out: (1, 2),
+        details: details(),
     };
     IndexedConcept { concept: concept(), recipe: recipe(), header }
+}
+
+fn measures() -> Measures {
+    Measures {
+        criteria: Criterion::ALL.into_iter().collect(),
+        holdout: Holdout::new(125),
+        intervals: Some(Intervals { units: 9, seed: u64::MAX }),
+    }
+}
+
+fn details() -> Details {
+    let weights = vec![(UnitId(1), -0.5), (UnitId(4), 2.0)];
+    let intervals = vec![ApInterval { unit: UnitId(2), low: 0.25, high: 0.5 }];
+    Details { intervals, l1: Some(L1Fit { screened: 9, intercept: 0.5, weights }) }
 }
 
 fn block() -> ExpertiseBlock {
@@ -89,17 +109,33 @@ fn block() -> ExpertiseBlock {
 
 fn row() -> UnitRow {
     let name = UnitName { layer: LayerName::new("h.0.mlp"), index: 3 };
-    UnitRow { unit: UnitId(3), name, expertise: block().unit(0) }
+    let extra = Extra {
+        auroc: Some(0.75),
+        cohens_d: None,
+        held_out_ap: Some(0.5),
+        ap_interval: Some((0.25, 0.75)),
+        l1: Some(-1.0),
+    };
+    UnitRow { unit: UnitId(3), name, expertise: block().unit(0), extra }
 }
 
 fn condition(value: ForcingValue) -> Condition {
-    let target = Target::Experts { concept: concept(), recipe: recipe(), k: 50, rank: Rank::Next };
+    let target =
+        Target::Experts { concept: concept(), recipe: recipe(), k: 50, rank: Rank::Next, criterion: Criterion::Auroc };
     Condition { target, value, positions: Positions::Last }
 }
 
 fn spec() -> JobSpec {
     let split = SplitMode::Never;
-    JobSpec { model: model().name, recipe: recipe(), limit_per_class: 10, seed: u64::MAX, strict: true, split }
+    JobSpec {
+        model: model().name,
+        recipe: recipe(),
+        limit_per_class: 10,
+        seed: u64::MAX,
+        strict: true,
+        split,
+        measures: measures(),
+    }
 }
 
 #[test]
@@ -144,12 +180,15 @@ fn jobs_round_trip() {
 fn shards_round_trip() {
     for summaries in [Summaries::Finished, Summaries::Partial] {
         let (job, shard, model, recipe) = (JobId(1), ShardId(2), model().hash, recipe());
-        check::<wire::ShardSpec, _>(ShardSpec { job, shard, model, recipe, summaries });
+        for measures in [Measures::default(), measures()] {
+            check::<wire::ShardSpec, _>(ShardSpec { job, shard, model, recipe, summaries, measures });
+        }
     }
-    let scored = Scored { positives: 1, negatives: 2, findings: vec![finding()] };
+    let scored = Scored { positives: 1, negatives: 2, held_out: (3, 4), findings: vec![finding()], details: details() };
     for event in [
         ShardEvent::Progress(Progress::default()),
         ShardEvent::Block { concept: 1, block: block() },
+        ShardEvent::Block { concept: 1, block: block().with(Column::CohensD, vec![-2.5, 0.0]).unwrap() },
         ShardEvent::ConceptDone { concept: 1, outcome: Ok(scored) },
         ShardEvent::ConceptDone { concept: 1, outcome: Err("no positive is left".into()) },
         ShardEvent::Dropped(vec![
@@ -257,7 +296,7 @@ fn queries_round_trip() {
     let of = ConceptRef { model: model().name, concept: concept(), recipe: recipe() };
     check::<wire::ConceptRef, _>(of.clone());
     for layers in [None, Some("*.mlp.*".to_owned())] {
-        let query = TopQuery { top: 50, layers, min_ap: Some(0.0), bottom: true };
+        let query = TopQuery { top: 50, layers, min_ap: Some(0.0), bottom: true, criterion: Criterion::CohensD };
         assert_eq!(top_query(top_request(of.clone(), query.clone())).unwrap(), (of.clone(), query));
     }
     check::<wire::TopUnitsReply, _>(TopUnits { rows: vec![row()], matching: 9 });
@@ -415,4 +454,20 @@ fn malformed_messages_are_refused_by_field() {
     let part = wire::JobPart { part: Some(wire::job_part::Part::Concept(part)) };
     assert!(JobAssembly::default().take(part).unwrap_err().to_string().contains("sentence 0 of 0"));
     assert!(JobAssembly::default().finish().is_err());
+}
+
+#[test]
+fn details_that_cannot_be_are_refused() {
+    let good = super::details::to_wire(details()).unwrap();
+    assert_eq!(super::details::from_wire(Some(good.clone())).unwrap(), details());
+    assert_eq!(super::details::from_wire(None).unwrap(), Details::default());
+    let refused = |change: fn(&mut wire::Details)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        super::details::from_wire(Some(bad)).unwrap_err().field
+    };
+    assert_eq!(refused(|bad| bad.interval_highs.clear()), "details");
+    assert_eq!(refused(|bad| bad.interval_lows[0] = f32::NAN), "details");
+    assert_eq!(refused(|bad| bad.l1.as_mut().unwrap().units.reverse()), "details");
+    assert_eq!(refused(|bad| bad.l1.as_mut().unwrap().weights.truncate(1)), "details");
 }

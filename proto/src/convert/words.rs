@@ -2,7 +2,9 @@
 
 use lode_domain::{
     concept::ConceptId,
+    criterion::{Criterion, Intervals, Measures},
     expertise::{Column, ExpertiseBlock, Recipe},
+    holdout::Holdout,
     id::ModelHash,
     intervention::{Coverage, Positions},
     lint::Finding,
@@ -17,6 +19,48 @@ use crate::wire;
 
 same_enum!(Pooling, Pooling, "pooling", Max, Mean, Last);
 same_enum!(Tokens, Tokens, "tokens", Own, Selfcond);
+
+impl From<Criterion> for wire::Criterion {
+    fn from(criterion: Criterion) -> Self {
+        match criterion {
+            Criterion::Ap => Self::Ap,
+            Criterion::Auroc => Self::Auroc,
+            Criterion::CohensD => Self::CohensD,
+            Criterion::L1 => Self::L1,
+        }
+    }
+}
+
+/// A criterion from its number in a message; older clients, which know of none, mean AP.
+pub(super) fn criterion(number: i32) -> Result<Criterion, BadField> {
+    match wire::Criterion::try_from(number) {
+        Ok(wire::Criterion::Unspecified | wire::Criterion::Ap) => Ok(Criterion::Ap),
+        Ok(wire::Criterion::Auroc) => Ok(Criterion::Auroc),
+        Ok(wire::Criterion::CohensD) => Ok(Criterion::CohensD),
+        Ok(wire::Criterion::L1) => Ok(Criterion::L1),
+        Err(_) => Err(BadField::new("criterion", format!("{number} is of a newer version"))),
+    }
+}
+
+/// Measures as they stand in a message: nothing for AP alone.
+pub(super) fn measures_to_wire(measures: Measures) -> Option<wire::Measures> {
+    let criteria = measures.criteria.iter().map(|criterion| wire::Criterion::from(criterion).into()).collect();
+    let holdout = measures.holdout.map_or(0, |holdout| holdout.thousandths().into());
+    let (intervals, interval_seed) = measures.intervals.map_or((0, 0), |intervals| (intervals.units, intervals.seed));
+    (!measures.is_plain()).then_some(wire::Measures { criteria, holdout, intervals, interval_seed })
+}
+
+/// And back.
+pub(super) fn measures(measures: Option<wire::Measures>) -> Result<Measures, BadField> {
+    let wire::Measures { criteria, holdout, intervals, interval_seed } = measures.unwrap_or_default();
+    let bad = || BadField::new("holdout", format!("is {holdout} thousandths, not 1 to 999"));
+    let share = |thousandths: u32| u16::try_from(thousandths).ok().and_then(Holdout::new).ok_or_else(bad);
+    Ok(Measures {
+        criteria: criteria.into_iter().map(criterion).collect::<Result<_, _>>()?,
+        holdout: if holdout == 0 { None } else { Some(share(holdout)?) },
+        intervals: (intervals > 0).then_some(Intervals { units: intervals, seed: interval_seed }),
+    })
+}
 
 /// Positions as they stand in a message: their kind, and the window if that is the kind.
 pub(super) fn positions_to_wire(positions: Positions) -> (wire::Positions, Option<wire::Window>) {
@@ -128,6 +172,9 @@ impl From<ExpertiseBlock> for wire::ExpertiseBlock {
             on_p50: column(Column::OnP50),
             on_p90: column(Column::OnP90),
             off_mean: column(Column::OffMean),
+            auroc: column(Column::Auroc),
+            cohens_d: column(Column::CohensD),
+            held_out_ap: column(Column::HeldOutAp),
         }
     }
 }
@@ -137,7 +184,13 @@ impl TryFrom<wire::ExpertiseBlock> for ExpertiseBlock {
 
     fn try_from(block: wire::ExpertiseBlock) -> Result<Self, BadField> {
         let columns = [block.ap, block.on_mean, block.on_p50, block.on_p90, block.off_mean];
-        Self::from_columns(block.start, columns).ok_or_else(|| BadField::new("block", "has columns of unequal length"))
+        // An extra column without values is one that is not kept.
+        let extra =
+            [(Column::Auroc, block.auroc), (Column::CohensD, block.cohens_d), (Column::HeldOutAp, block.held_out_ap)];
+        let kept = extra.into_iter().filter(|(_, values)| !values.is_empty());
+        let whole = Self::from_columns(block.start, columns);
+        let whole = kept.fold(whole, |whole, (column, values)| whole?.with(column, values));
+        whole.ok_or_else(|| BadField::new("block", "has columns of unequal length"))
     }
 }
 

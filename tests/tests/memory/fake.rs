@@ -88,7 +88,7 @@ impl Fake {
                 }
                 for (concept, labels) in (0..).zip(&shard.concepts) {
                     let (positives, negatives) = (labels.positive.len() as u32, labels.negative.len() as u32);
-                    let outcome = Ok(Scored { positives, negatives, findings: Vec::new() });
+                    let outcome = Ok(Scored { positives, negatives, ..Scored::default() });
                     events.push(Box::new(move || ShardEvent::ConceptDone { concept, outcome }));
                 }
             }

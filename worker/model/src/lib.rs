@@ -34,6 +34,7 @@ mod parts;
 mod prefix;
 mod prepared;
 mod queue;
+mod redraw;
 mod responses;
 mod rows;
 mod sampler;

@@ -64,7 +64,8 @@ impl Model {
         &self.space
     }
 
-    /// The identity of the model's content: BLAKE3 over config, tokenizer and tensors, however these are sharded.
+    /// The identity of the model's content: BLAKE3 over config, tokenizer and tensors, however these are sharded. A control
+    /// has one of its own.
     pub fn hash(&self) -> ModelHash {
         self.hash
     }

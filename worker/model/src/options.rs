@@ -3,6 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use candle_core::{DType, Device};
+use lode_domain::control::Control;
 
 use crate::{ModelError, error::Result};
 
@@ -37,6 +38,8 @@ pub struct LoadOptions {
     pub device: DeviceChoice,
     /// The number type of weights and matrix products.
     pub precision: Precision,
+    /// What is done to the model, if it is to be a control.
+    pub control: Option<Control>,
 }
 
 /// A word that names no device or number type.
@@ -162,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_this_build_cannot_do_is_said() {
-        let bf16 = LoadOptions { device: DeviceChoice::Cpu, precision: Precision::Bf16 };
+        let bf16 = LoadOptions { device: DeviceChoice::Cpu, precision: Precision::Bf16, control: None };
         assert_eq!(bf16.open().unwrap_err().to_string(), "dtype bf16 is not supported on the CPU; use f32 or f16");
         if !cfg!(feature = "cuda") {
             let cuda = LoadOptions { device: DeviceChoice::Cuda(1), ..LoadOptions::default() };

@@ -53,11 +53,20 @@ impl Shards {
         self.places.get(name).map_or(&self.whole, |&number| &self.files[number].path)
     }
 
-    /// Type, shape and bytes of a tensor.
-    pub fn read(&self, name: &str) -> Result<(&TensorInfo, Vec<u8>)> {
+    /// Type and shape of a tensor.
+    pub fn info(&self, name: &str) -> Result<&TensorInfo> {
+        Ok(self.find(name)?.1)
+    }
+
+    fn find(&self, name: &str) -> Result<(&Shard, &TensorInfo)> {
         let missing = || ModelError::MissingTensor { path: self.whole.clone(), tensor: name.to_owned() };
         let shard = self.places.get(name).map(|&number| &self.files[number]).ok_or_else(missing)?;
-        let info = shard.header.info(name).ok_or_else(missing)?;
+        Ok((shard, shard.header.info(name).ok_or_else(missing)?))
+    }
+
+    /// Type, shape and bytes of a tensor.
+    pub fn read(&self, name: &str) -> Result<(&TensorInfo, Vec<u8>)> {
+        let (shard, info) = self.find(name)?;
         let (from, to) = info.data_offsets;
         let mut bytes = vec![0; to - from];
         let mut file = &shard.file;

@@ -6,7 +6,7 @@ use candle_core::{DType, Device, Tensor};
 use lode_domain::id::ModelHash;
 use safetensors::{Dtype, tensor::TensorInfo};
 
-use crate::{LoadOptions, ModelError, Precision, error::Result, shards::Shards};
+use crate::{LoadOptions, ModelError, Precision, config::Config, error::Result, redraw::Redraw, shards::Shards};
 
 /// All tensors of a model, to be taken by name.
 pub(crate) struct Weights {
@@ -23,10 +23,18 @@ impl Weights {
     /// Reads every tensor of the model in `folder` once, and hashes config, tokenizer and tensors on the way.
     ///
     /// The hash runs over `config.json`, `tokenizer.json` (each as length and bytes) and, in name order, every tensor's
-    /// name, type, shape and bytes. So it does not depend on how the tensors are spread over files.
+    /// name, type, shape and bytes. So it does not depend on how the tensors are spread over files. Of a control, whose
+    /// weights are not the files', it runs over what it is and its seed first, and over no bytes of tensors.
     pub fn load(folder: &Path, options: &LoadOptions, device: Device) -> Result<(Self, ModelHash)> {
         let shards = Shards::open(folder)?;
         let mut hasher = blake3::Hasher::new();
+        let redraw = match options.control {
+            Some(control) => Some(Redraw::new(control, &Config::read(&folder.join("config.json"))?)?),
+            None => None,
+        };
+        if let Some(redraw) = &redraw {
+            hasher.update(b"random-init").update(&redraw.seed().to_le_bytes());
+        }
         for name in ["config.json", "tokenizer.json"] {
             let path = folder.join(name);
             let bytes = fs::read(&path).map_err(|source| ModelError::Read { path, source })?;
@@ -34,6 +42,14 @@ impl Weights {
         }
         let mut tensors = HashMap::new();
         for name in shards.names() {
+            if let Some(redraw) = &redraw {
+                let info = shards.info(name)?;
+                hasher.update(format!("{name} {:?} ", info.shape).as_bytes());
+                if let Some(tensor) = drawn(info, redraw.tensor(name, &info.shape), options.precision)? {
+                    tensors.insert(name.to_owned(), tensor);
+                }
+                continue;
+            }
             let (info, bytes) = shards.read(name)?;
             hasher.update(format!("{name} {:?} {:?} ", info.dtype, info.shape).as_bytes()).update_rayon(&bytes);
             if let Some(tensor) = decode(info, &bytes, options.precision)? {
@@ -97,6 +113,15 @@ fn decode(info: &TensorInfo, bytes: &[u8], precision: Precision) -> Result<Optio
     let dtype = if info.shape.len() > 1 { precision.dtype() } else { DType::F32 };
     let tensor = Tensor::from_raw_buffer(bytes, stored, &info.shape, &Device::Cpu)?;
     Ok(Some(tensor.to_dtype(dtype)?))
+}
+
+/// Numbers in the place of a tensor's own; `None` if those are no floats.
+fn drawn(info: &TensorInfo, numbers: Vec<f32>, precision: Precision) -> Result<Option<Tensor>> {
+    if !matches!(info.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+        return Ok(None);
+    }
+    let dtype = if info.shape.len() > 1 { precision.dtype() } else { DType::F32 };
+    Ok(Some(Tensor::from_vec(numbers, &*info.shape, &Device::Cpu)?.to_dtype(dtype)?))
 }
 
 /// The first element that is NaN or infinite, row-major.

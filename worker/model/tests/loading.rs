@@ -7,11 +7,14 @@ use std::{collections::HashMap, fs, path::Path};
 
 use candle_core::{DType, Tensor};
 use common::{load, prepare_all, tiny};
-use lode_domain::pooling::{Pooling, Tokens};
+use lode_domain::{
+    control::Control,
+    pooling::{Pooling, Tokens},
+};
 use lode_model::{DeviceChoice, Dropped, LoadOptions, Model, Precision, Text};
 use serde_json::{Value, json};
 
-const CPU: LoadOptions = LoadOptions { device: DeviceChoice::Cpu, precision: Precision::F32 };
+const CPU: LoadOptions = LoadOptions { device: DeviceChoice::Cpu, precision: Precision::F32, control: None };
 
 fn refusal(folder: &Path) -> String {
     Model::load(folder, &CPU).err().expect("must be refused").to_string()
@@ -232,4 +235,24 @@ fn a_prompt_that_spells_its_beginning_out_begins_once() {
     let added = config["added_tokens"].as_array().unwrap().iter().find(|token| token["id"] == start[0]).unwrap();
     let spelled = text.encode_prompt(&format!("{}once upon", added["content"].as_str().unwrap())).unwrap();
     assert_eq!(spelled, plain);
+}
+
+/// A control has the model's shape, an identity of its own, and the same bits whenever it is made.
+#[test]
+fn a_control_is_drawn_anew_and_never_the_model_itself() {
+    for case in ["gpt2", "llama", "gpt_neox", "qwen3"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/cases").join(case).join("model");
+        let with = |control| Model::load(&folder, &LoadOptions { control, ..CPU }).unwrap();
+        let seeded = |seed| with(Some(Control::RandomInit { seed }));
+        let (trained, control, again, other) = (with(None), seeded(0), seeded(0), seeded(1));
+        assert_eq!(trained.unit_space().layers(), control.unit_space().layers());
+        assert_eq!(trained.parameters(), control.parameters());
+        let hashes = [&trained, &control, &other].map(Model::hash);
+        assert_eq!(again.hash(), control.hash());
+        assert!(hashes[0] != hashes[1] && hashes[1] != hashes[2] && hashes[0] != hashes[2]);
+        let sentence = trained.text().prepare("we bake bread", Tokens::Own).unwrap().unwrap();
+        let responses = |model: &Model| model.responses(&[&sentence], Pooling::Max).unwrap();
+        assert_eq!(responses(&control), responses(&again), "{case}");
+        assert!(responses(&control) != responses(&other) && responses(&control) != responses(&trained), "{case}");
+    }
 }

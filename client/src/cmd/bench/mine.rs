@@ -18,7 +18,7 @@ use super::{
     shape::Shape,
 };
 use crate::{
-    args::{Global, RecipeArgs},
+    args::{Global, MeasureArgs, RecipeArgs},
     cmd::{
         follow::{Interrupt, Outcome, follow},
         session,
@@ -63,6 +63,8 @@ pub(crate) struct Args {
     words: u32,
     #[command(flatten)]
     recipe: RecipeArgs,
+    #[command(flatten)]
+    measures: MeasureArgs,
     /// Seed of the sentences.
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
@@ -96,7 +98,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         Some(source) => source.clone(),
         None => {
             made = make(shape).await?;
-            ModelSource { name: "bench".parse()?, source: folder_of(&made) }
+            ModelSource { name: "bench".parse()?, source: folder_of(&made), control: None }
         }
     };
     let workers = session::load(global, &source).await?;
@@ -108,6 +110,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         seed: args.seed,
         strict: false,
         split: SplitMode::Auto,
+        measures: args.measures.resolve(args.seed),
     };
     let facts = Facts {
         model: args.model.map_or_else(|| format!("{shape:?}").to_lowercase(), |source| source.name.to_string()),

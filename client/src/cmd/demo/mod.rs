@@ -13,6 +13,7 @@ use lode_client::{
 use lode_coordinator::Limits;
 use lode_domain::{
     concept::{Concept, ConceptId},
+    criterion::Criterion,
     event::JobSpec,
     expertise::Recipe,
     generation::{GenerateEvent, GenerateRequest},
@@ -87,7 +88,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
     bundle::unpack_model(&model_folder)?;
 
     let name: ModelName = "demo".parse()?;
-    let source = ModelSource { name: name.clone(), source: model_folder.display().to_string() };
+    let source = ModelSource { name: name.clone(), source: model_folder.display().to_string(), control: None };
     let workers = session::load(global, &source).await?;
     let grpc = ([127, 0, 0, 1], 0).into();
     let (limits, resume) = (Limits::default(), false);
@@ -137,8 +138,15 @@ impl Demo<'_> {
     async fn mine(&self, concepts: &[Bundled]) -> anyhow::Result<usize> {
         let Selection { limit_per_class, seed } = Selection::default();
         let recipe = Recipe::default();
-        let spec =
-            JobSpec { model: self.model.clone(), recipe, limit_per_class, seed, strict: false, split: SplitMode::Auto };
+        let spec = JobSpec {
+            model: self.model.clone(),
+            recipe,
+            limit_per_class,
+            seed,
+            strict: false,
+            split: SplitMode::Auto,
+            measures: Default::default(),
+        };
         let all: Vec<Concept> = concepts.iter().map(|bundled| bundled.concept.clone()).collect();
         let job = self.client.submit_job(spec, Job::new(&all)?).await?;
         let outcome = follow(&self.client, job, Interrupt::CancelJob).await?;
@@ -152,7 +160,7 @@ impl Demo<'_> {
         for bundled in concepts {
             let concept = bundled.concept.id.clone();
             let of = ConceptRef { model: self.model.clone(), concept, recipe: Recipe::default() };
-            let query = TopQuery { top: 3, layers: None, min_ap: None, bottom: false };
+            let query = TopQuery { top: 3, ..TopQuery::default() };
             let top = self.client.top(of, query).await?;
             let mut row: Vec<Cell> = vec![bundled.concept.id.to_string().into()];
             row.extend(top.rows.iter().flat_map(cells));
@@ -183,7 +191,8 @@ impl Demo<'_> {
 
     /// Continuations of all prompts, the same seeds for every concept and k.
     async fn texts(&self, concept: &ConceptId, k: u32) -> anyhow::Result<Vec<String>> {
-        let target = Target::Experts { concept: concept.clone(), recipe: Recipe::default(), k, rank: Rank::Top };
+        let (recipe, criterion) = (Recipe::default(), Criterion::default());
+        let target = Target::Experts { concept: concept.clone(), recipe, k, rank: Rank::Top, criterion };
         let condition = Condition { target, value: ForcingValue::Mean, positions: Positions::All };
         let sampling =
             Sampling { temperature: 0.7, top_k: 10, seed: self.args.seed, max_new_tokens: 28, ..Sampling::default() };

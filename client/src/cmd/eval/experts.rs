@@ -56,7 +56,7 @@ impl Experts {
                 bail!("{concept} has no units in the index");
             }
             let layers = client.layers(of(concept), chosen).await?;
-            let query = TopQuery { top: NAMED.min(top), layers: None, min_ap: None, bottom: false };
+            let query = TopQuery { top: NAMED.min(top), ..TopQuery::default() };
             let best = client.top(of(concept), query).await?.rows;
             found.push(Concept { id: concept.clone(), ap, layers, best });
         }

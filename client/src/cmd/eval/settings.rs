@@ -76,7 +76,13 @@ impl SharedArgs {
     pub(super) fn condition(&self, subject: &Subject, k: u32) -> Condition {
         let default = if subject.recipe.tokens == Tokens::Selfcond { ForcingValue::P50 } else { ForcingValue::Mean };
         Condition {
-            target: Target::Experts { concept: subject.concept.clone(), recipe: subject.recipe, k, rank: Rank::Top },
+            target: Target::Experts {
+                concept: subject.concept.clone(),
+                recipe: subject.recipe,
+                k,
+                rank: Rank::Top,
+                criterion: Default::default(),
+            },
             value: self.value.unwrap_or(default),
             positions: self.positions,
         }
@@ -114,7 +120,7 @@ pub(super) async fn subjects(
             bail!("{concept} is named twice");
         }
         let of = ConceptRef { model: model.name.clone(), concept: concept.clone(), recipe };
-        let query = TopQuery { top: k.clamp(1, model.units()), layers: None, min_ap: None, bottom: false };
+        let query = TopQuery { top: k.clamp(1, model.units()), ..TopQuery::default() };
         let mut hasher = crc32fast::Hasher::new();
         for row in client.top(of, query).await?.rows {
             let expertise = row.expertise;
@@ -143,7 +149,7 @@ pub(super) struct ConditionKey {
 impl ConditionKey {
     /// Nothing for a condition on listed units, which no evaluation has.
     pub(super) fn of(subject: &Subject, condition: &Condition) -> Option<Self> {
-        let Target::Experts { concept, recipe, k, rank } = &condition.target else { return None };
+        let Target::Experts { concept, recipe, k, rank, .. } = &condition.target else { return None };
         Some(Self {
             concept: concept.to_string(),
             recipe: recipe.to_string(),

@@ -5,7 +5,7 @@ mod show;
 mod top;
 
 use clap::Subcommand;
-use lode_domain::query::UnitRow;
+use lode_domain::{expertise::Extra, query::UnitRow};
 
 use crate::{args::Global, output::Cell};
 
@@ -28,6 +28,16 @@ pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()>
 /// Columns of [`unit_cells`].
 const UNIT_COLUMNS: [&str; 9] =
     ["unit", "ap", "on_mean", "on_p50", "on_p90", "off_mean", "=layer", "=index", "=number"];
+
+/// Columns of [`extra_cells`].
+const EXTRA_COLUMNS: [&str; 6] = ["ap_low", "ap_high", "held_out_ap", "auroc", "cohens_d", "l1"];
+
+/// What is kept of a unit beside its expertise.
+fn extra_cells(row: &UnitRow) -> [Cell; EXTRA_COLUMNS.len()] {
+    let Extra { auroc, cohens_d, held_out_ap, ap_interval, l1 } = row.extra;
+    let (low, high) = ap_interval.unzip();
+    [low.into(), high.into(), held_out_ap.into(), auroc.into(), cohens_d.into(), l1.into()]
+}
 
 /// A unit with its expertise.
 fn unit_cells(row: &UnitRow) -> Vec<Cell> {

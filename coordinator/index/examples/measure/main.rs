@@ -87,7 +87,7 @@ fn ask(dir: &Path, concepts: u32, units: u32) -> Result<(), Box<dyn Error>> {
     println!("derived copies: {:.2?} until they are complete", started.elapsed());
     println!("on disk: {:.2} GiB", index.size_on_disk()? as f64 / f64::from(1 << 30));
     let space = model(units)?.unit_space()?;
-    let best = TopQuery { top: 50, layers: None, min_ap: None, bottom: false };
+    let best = TopQuery { top: 50, ..TopQuery::default() };
     let in_layer = TopQuery { layers: Some("*.mlp.*".into()), ..best.clone() };
     let bottom = TopQuery { bottom: true, ..best.clone() };
     let (few, many) = (Experts::Top(50), Experts::Top(500));

@@ -206,7 +206,7 @@ impl Draft<'_> {
     fn rows(&mut self, block: u32) -> Result<Option<usize>, IndexError> {
         let mut columns: Vec<Vec<f32>> = Vec::with_capacity(5 * self.members.len());
         for (place, (key, entry)) in self.members.iter().enumerate() {
-            for column in Column::ALL {
+            for column in Column::BASE {
                 let mut values = Vec::with_capacity(BLOCK_UNITS as usize);
                 match self.store.read_block(key, entry, (column, block), &mut values) {
                     Err(IndexError::Corrupt { .. }) => return Ok(Some(place)),

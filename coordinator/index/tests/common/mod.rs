@@ -30,7 +30,7 @@ pub fn value(version: u64, column: Column, unit: u32) -> f32 {
 }
 
 pub fn range(version: u64, start: u32, end: u32) -> ExpertiseBlock {
-    let columns = Column::ALL.map(|column| (start..end).map(|unit| value(version, column, unit)).collect());
+    let columns = Column::BASE.map(|column| (start..end).map(|unit| value(version, column, unit)).collect());
     ExpertiseBlock::from_columns(start, columns).unwrap()
 }
 
@@ -50,7 +50,7 @@ pub fn mine(index: &Index, key: &ConceptKey, version: u64, units: u32) -> Result
 /// Asserts that a concept is whole and holds exactly the values of the version that its header names; returns the version.
 pub fn check_whole(index: &Index, key: &ConceptKey) -> u64 {
     let header = index.header(key).unwrap();
-    for column in Column::ALL {
+    for column in Column::BASE {
         let found = index.column(key, column).unwrap();
         assert_eq!(found.len() as u32, header.units, "{key}");
         for (unit, found) in found.iter().enumerate() {

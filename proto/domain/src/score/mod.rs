@@ -1,4 +1,4 @@
-//! Average precision and forcing values: one sort of a unit's responses scores it for every concept.
+//! Average precision, criteria beside it and forcing values: one sort of a unit's responses scores it for every concept.
 //!
 //! AP is scikit-learn's `average_precision_score`: with the sentences in order of falling response and equal responses
 //! forming one threshold, AP = Σₙ (Rₙ − Rₙ₋₁) Pₙ over the thresholds n, where P is precision and R recall.
@@ -8,13 +8,14 @@
 //!
 //! `falling.rs` brings a unit's sentences into order, once for all concepts. `walk.rs` goes through the thresholds: four concepts
 //! side by side where they label much of the sentences (`labels.rs` says which do), else concept by concept through those
-//! thresholds alone that its sentences stand at. `simple.rs` is the same without haste, for the tests: the bits are equal.
+//! thresholds alone that its sentences stand at. `spread.rs` goes the way once more where AUROC and Cohen's d are asked for. `simple.rs` is the same without haste, for the tests: the bits are equal.
 
 mod falling;
 mod labels;
 #[cfg(test)]
 mod simple;
 mod sparse;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -26,9 +27,10 @@ use self::{
     falling::Falling,
     labels::{Dense, LANES},
     sparse::SparseWalk,
+    spread::Spread,
     walk::Walk,
 };
-use crate::expertise::UnitExpertise;
+use crate::expertise::{Column, UnitExpertise};
 
 /// A response that is not a number.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -51,6 +53,35 @@ pub struct Scores {
     pub on_p90: f64,
     /// Mean response to the negatives.
     pub off_mean: f64,
+    /// Area under the ROC curve; 0 where it was not asked for.
+    pub auroc: f64,
+    /// Cohen's d; 0 where it was not asked for.
+    pub cohens_d: f64,
+}
+
+impl Scores {
+    /// The number of a column as it is stored; `held_out` are the unit's scores on what is held out.
+    pub fn get(&self, column: Column, held_out: Option<&Self>) -> f32 {
+        (match column {
+            Column::HeldOutAp => held_out.map_or(0.0, |scores| scores.ap),
+            Column::Ap => self.ap,
+            Column::OnMean => self.on_mean,
+            Column::OnP50 => self.on_p50,
+            Column::OnP90 => self.on_p90,
+            Column::OffMean => self.off_mean,
+            Column::Auroc => self.auroc,
+            Column::CohensD => self.cohens_d,
+        }) as f32
+    }
+}
+
+/// How much is scored of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// AP and forcing values.
+    Ap,
+    /// AUROC and Cohen's d too.
+    Spread,
 }
 
 impl From<Scores> for UnitExpertise {
@@ -68,6 +99,7 @@ impl From<Scores> for UnitExpertise {
 /// Scores units one at a time; keeps its buffers between units.
 pub struct Scorer<'a> {
     labels: &'a Labels,
+    depth: Depth,
     arch: Arch,
     falling: Falling,
     /// Positives at or above each threshold, `[threshold]`.
@@ -78,13 +110,19 @@ pub struct Scorer<'a> {
 }
 
 impl<'a> Scorer<'a> {
-    /// A scorer for one set of labels.
+    /// A scorer for one set of labels that finds AP and forcing values.
     pub fn new(labels: &'a Labels) -> Self {
+        Self::with_depth(labels, Depth::Ap)
+    }
+
+    /// A scorer for one set of labels.
+    pub fn with_depth(labels: &'a Labels, depth: Depth) -> Self {
         let sentences = labels.sentences();
         let dense = if labels.dense.is_empty() { 0 } else { sentences };
         let sparse = SparseWalk::new(if labels.sparse.is_empty() { 0 } else { sentences });
         Self {
             labels,
+            depth,
             arch: Arch::new(),
             falling: Falling::new(sentences),
             counts: vec![[0; LANES]; dense],
@@ -105,7 +143,10 @@ impl<'a> Scorer<'a> {
     ///
     /// # Panics
     /// If there are not as many responses as labelled sentences.
-    pub fn score(&mut self, responses: &[f32]) -> Result<impl ExactSizeIterator<Item = Scores> + '_, NotFinite> {
+    pub fn score(
+        &mut self,
+        responses: &[f32],
+    ) -> Result<impl ExactSizeIterator<Item = Scores> + Clone + '_, NotFinite> {
         assert_eq!(responses.len(), self.labels.sentences(), "one response a sentence");
         let (labels, falling) = (self.labels, &mut self.falling);
         if !self.arch.dispatch(Arrange { falling, responses }) {
@@ -115,12 +156,15 @@ impl<'a> Scorer<'a> {
         let (falling, scores) = (&self.falling, &mut self.scores[..]);
         for dense in &labels.dense {
             self.arch.dispatch(ScoreDense { labels, falling, dense, counts: &mut self.counts, scores });
+            if self.depth == Depth::Spread {
+                self.arch.dispatch(SpreadDense { labels, falling, dense, scores });
+            }
         }
         if !self.labels.sparse.is_empty() {
             self.sparse.note_thresholds(&self.falling);
             for concept in &self.labels.sparse {
                 let totals = self.labels.totals(concept.concept);
-                self.scores[concept.concept] = self.sparse.score(concept, totals, self.falling.values());
+                self.scores[concept.concept] = self.sparse.score(concept, totals, (self.falling.values(), self.depth));
             }
         }
         Ok(self.scores.iter().copied())
@@ -164,6 +208,31 @@ impl<const L: usize> NullaryFnOnce for ScoreDense<'_, L> {
         let walk = Walk::through(self.falling, &self.dense.rows, counts);
         for (lane, &concept) in self.dense.concepts.iter().enumerate() {
             self.scores[concept] = walk.finish(lane, self.labels.totals(concept), values, counts);
+        }
+    }
+}
+
+/// Goes their way once more.
+struct SpreadDense<'a, const L: usize> {
+    labels: &'a Labels,
+    falling: &'a Falling,
+    dense: &'a Dense<L>,
+    scores: &'a mut [Scores],
+}
+
+impl<const L: usize> NullaryFnOnce for SpreadDense<'_, L> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Dense { concepts, rows } = self.dense;
+        let (mut on_mean, mut off_mean) = ([0.0; L], [0.0; L]);
+        for (lane, &concept) in concepts.iter().enumerate() {
+            (on_mean[lane], off_mean[lane]) = (self.scores[concept].on_mean, self.scores[concept].off_mean);
+        }
+        let spread = Spread::about(on_mean, off_mean).through(self.falling, rows);
+        for (lane, &concept) in concepts.iter().enumerate() {
+            spread.finish(lane, self.labels.totals(concept), &mut self.scores[concept]);
         }
     }
 }

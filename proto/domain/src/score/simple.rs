@@ -16,9 +16,33 @@ pub(super) fn score(responses: &[f32], concepts: &[(&[u32], &[u32])]) -> Vec<Sco
                 walk.take(responses[sentence], on, off);
             }
         }
-        walk.finish()
+        let mut scores = walk.finish();
+        spread(responses, (positive, negative), &mut scores);
+        scores
     };
     concepts.iter().map(score).collect()
+}
+
+/// AUROC by all pairs. Cohen's d by its definition, but that squares are added in falling order and those of equal responses at once.
+fn spread(responses: &[f32], (positive, negative): (&[u32], &[u32]), scores: &mut Scores) {
+    let of = |class: &[u32]| class.iter().map(|&sentence| responses[sentence as usize] + 0.0).collect::<Vec<f32>>();
+    let (on, off) = (of(positive), of(negative));
+    let halves = |z: f32| off.iter().map(|&y| u64::from(z > y) + u64::from(z >= y)).sum::<u64>();
+    let wins: u64 = on.iter().map(|&z| halves(z)).sum();
+    scores.auroc = wins as f64 / (2.0 * on.len() as f64 * off.len() as f64);
+    let squares = |mut class: Vec<f32>, mean: f64| {
+        class.sort_by(|a, b| b.total_cmp(a));
+        let alike = class.chunk_by(|a, b| a == b);
+        alike.fold(0.0, |sum, few| sum + (f64::from(few[0]) - mean).powi(2) * few.len() as f64)
+    };
+    let (difference, freedom) = (scores.on_mean - scores.off_mean, (on.len() + off.len()) as f64 - 2.0);
+    let deviation = ((squares(on, scores.on_mean) + squares(off, scores.off_mean)) / freedom).sqrt();
+    let most = f64::from(f32::MAX);
+    scores.cohens_d = match difference {
+        0.0 => 0.0,
+        _ if deviation > 0.0 => (difference / deviation).clamp(-most, most),
+        _ => most.copysign(difference),
+    };
 }
 
 /// A concept's way through the sentences in order of falling response.
@@ -92,6 +116,7 @@ impl Walk {
             on_p50: p50.value(),
             on_p90: p90.value(),
             off_mean: self.off_sum / f64::from(self.off_total),
+            ..Scores::default()
         }
     }
 }

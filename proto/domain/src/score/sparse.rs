@@ -1,6 +1,6 @@
 //! The way of a concept that labels few of the sentences: only through the thresholds that they stand at.
 
-use super::{Scores, falling::Falling, labels::Sparse, walk::Walk};
+use super::{Depth, Scores, falling::Falling, labels::Sparse, spread::Spread, walk::Walk};
 
 /// See the module; keeps its buffers from unit to unit.
 pub(super) struct SparseWalk {
@@ -13,6 +13,8 @@ pub(super) struct SparseWalk {
     /// The responses at those thresholds, in falling order, and the positives at or above each.
     values: Vec<f32>,
     counts: Vec<[i32; 1]>,
+    /// The negatives at each, where there is a second way.
+    offs: Vec<i32>,
 }
 
 impl SparseWalk {
@@ -23,6 +25,7 @@ impl SparseWalk {
             taken: vec![0; sentences.div_ceil(64)],
             values: Vec::new(),
             counts: Vec::new(),
+            offs: Vec::new(),
         }
     }
 
@@ -44,7 +47,7 @@ impl SparseWalk {
     }
 
     /// Scores a concept for that unit, whose thresholds are `values`.
-    pub(super) fn score(&mut self, concept: &Sparse, totals: (u32, u32), values: &[f32]) -> Scores {
+    pub(super) fn score(&mut self, concept: &Sparse, totals: (u32, u32), (values, depth): (&[f32], Depth)) -> Scores {
         for label in &concept.labels {
             let threshold = self.thresholds[label.sentence as usize] as usize;
             let (on, off) = &mut self.labels[threshold];
@@ -54,6 +57,7 @@ impl SparseWalk {
         }
         self.values.clear();
         self.counts.clear();
+        self.offs.clear();
         let (mut walk, mut count) = (Walk::START, 0);
         for (first, word) in (0..).step_by(64).zip(&mut self.taken) {
             while *word != 0 {
@@ -64,8 +68,25 @@ impl SparseWalk {
                 count += on;
                 self.values.push(values[threshold]);
                 self.counts.push([count]);
+                if depth == Depth::Spread {
+                    self.offs.push(off);
+                }
             }
         }
-        walk.finish(0, totals, &self.values, &self.counts)
+        let mut scores = walk.finish(0, totals, &self.values, &self.counts);
+        if depth == Depth::Spread {
+            self.spread(totals, &mut scores);
+        }
+        scores
+    }
+
+    /// Goes the same way once more.
+    fn spread(&self, totals: (u32, u32), scores: &mut Scores) {
+        let (mut spread, mut above) = (Spread::about([scores.on_mean], [scores.off_mean]), 0);
+        for ((&value, &[count]), &off) in self.values.iter().zip(&self.counts).zip(&self.offs) {
+            spread.enter(value, [count - above], [off]);
+            above = count;
+        }
+        spread.finish(0, totals, scores);
     }
 }

@@ -4,7 +4,7 @@ use super::*;
 
 fn score(responses: &[f32], positive: &[u32], negative: &[u32]) -> Scores {
     let labels = Labels::new(responses.len(), &[(positive, negative)]).unwrap();
-    Scorer::new(&labels).score(responses).unwrap().next().unwrap()
+    Scorer::with_depth(&labels, Depth::Spread).score(responses).unwrap().next().unwrap()
 }
 
 /// AP by its definition: every distinct response is a threshold, and everything is counted anew at each.
@@ -71,6 +71,7 @@ proptest! {
         prop_assert_eq!(a.on_mean.to_bits(), b.on_mean.to_bits());
         prop_assert_eq!(a.off_mean.to_bits(), b.off_mean.to_bits());
         prop_assert_eq!((a.on_p50.to_bits(), a.on_p90.to_bits()), (b.on_p50.to_bits(), b.on_p90.to_bits()));
+        prop_assert_eq!((a.auroc.to_bits(), a.cohens_d.to_bits()), (b.auroc.to_bits(), b.cohens_d.to_bits()));
     }
 
     #[test]
@@ -82,7 +83,7 @@ proptest! {
         let mut group: Vec<(&[u32], &[u32])> = others.iter().map(|(p, n)| (&p[..], &n[..])).collect();
         group.push((&positive, &negative));
         let labels = Labels::new(responses.len(), &group).unwrap();
-        let in_company = Scorer::new(&labels).score(&responses).unwrap().last().unwrap();
+        let in_company = Scorer::with_depth(&labels, Depth::Spread).score(&responses).unwrap().last().unwrap();
         prop_assert_eq!(alone, in_company);
     }
 }
@@ -123,13 +124,16 @@ fn group(sentences: usize) -> impl Strategy<Value = Vec<(Vec<u32>, Vec<u32>)>> {
 fn check(responses: &[f32], concepts: &[(Vec<u32>, Vec<u32>)]) {
     let classes: Vec<(&[u32], &[u32])> = concepts.iter().map(|(on, off)| (&on[..], &off[..])).collect();
     let labels = Labels::new(responses.len(), &classes).unwrap();
-    let mut scorer = Scorer::new(&labels);
+    let (mut scorer, mut deep) = (Scorer::new(&labels), Scorer::with_depth(&labels, Depth::Spread));
     // Twice: nothing may be left over from the unit before.
     for turned in [responses.iter().map(|z| -z).collect(), responses.to_vec()] {
-        let bits = |s: Scores| [s.ap, s.on_mean, s.on_p50, s.on_p90, s.off_mean].map(f64::to_bits);
-        let found: Vec<_> = scorer.score(&turned).unwrap().map(bits).collect();
+        let bits = |s: Scores| [s.ap, s.on_mean, s.on_p50, s.on_p90, s.off_mean, s.auroc, s.cohens_d].map(f64::to_bits);
+        let found: Vec<_> = deep.score(&turned).unwrap().map(bits).collect();
         let expected: Vec<_> = simple::score(&turned, &classes).into_iter().map(bits).collect();
         assert_eq!(found, expected);
+        let shallow = |s: Scores| bits(Scores { auroc: 0.0, cohens_d: 0.0, ..s });
+        let found: Vec<_> = scorer.score(&turned).unwrap().map(bits).collect();
+        assert_eq!(found, simple::score(&turned, &classes).into_iter().map(shallow).collect::<Vec<_>>());
     }
 }
 
@@ -167,6 +171,22 @@ fn ties_are_one_threshold() {
     assert_eq!(score(&[1.0, 1.0], &[0], &[1]).ap, 0.5);
     assert_eq!(score(&[0.0, -0.0], &[0], &[1]).ap, 0.5);
     assert_eq!(score(&[2.0, 1.0, 0.0], &[0, 1], &[2]).ap, 1.0);
+}
+
+#[test]
+fn auroc_and_cohens_d_know_their_ends_and_their_ties() {
+    let both = |responses: &[f32], on: &[u32], off: &[u32]| {
+        let found = score(responses, on, off);
+        (found.auroc, found.cohens_d)
+    };
+    let most = f64::from(f32::MAX);
+    assert_eq!(both(&[3.0, 5.0, 0.0, 2.0], &[0, 1], &[2, 3]), (1.0, 3.0 / 2f64.sqrt()));
+    assert_eq!(both(&[0.0, 2.0, 3.0, 5.0], &[0, 1], &[2, 3]), (0.0, -3.0 / 2f64.sqrt()));
+    assert_eq!(both(&[1.0, 1.0, 1.0], &[0, 1], &[2]), (0.5, 0.0), "nothing varies");
+    assert_eq!(both(&[1.0, 1.0, 0.0, 0.0], &[0, 1], &[2, 3]), (1.0, most), "neither class varies");
+    assert_eq!(both(&[0.0, 1.0], &[0], &[1]), (0.0, -most), "one of each varies not");
+    // Far from zero, where sums of squares about it would have lost all digits.
+    assert_eq!(both(&[1e7 + 3.0, 1e7 + 5.0, 1e7, 1e7 + 2.0], &[0, 1], &[2, 3]), (1.0, 3.0 / 2f64.sqrt()));
 }
 
 #[test]

@@ -91,6 +91,7 @@ impl<const L: usize> Walk<L> {
             on_p50: percentile(0.5, totals.0, at),
             on_p90: percentile(0.9, totals.0, at),
             off_mean: self.off_sum[lane] / negatives,
+            ..Scores::default()
         }
     }
 }

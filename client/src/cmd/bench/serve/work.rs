@@ -4,6 +4,7 @@ use anyhow::bail;
 use lode_client::Client;
 use lode_domain::{
     concept::ConceptId,
+    criterion::Criterion,
     expertise::Recipe,
     generation::GenerateRequest,
     id::ModelName,
@@ -99,7 +100,8 @@ fn distinct(concepts: &[ConceptId], k: u32) -> Vec<Condition> {
     for rank in [Rank::Top, Rank::Next, Rank::Bottom] {
         for value in [ForcingValue::Mean, ForcingValue::P50, ForcingValue::P90] {
             conditions.extend(concepts.iter().map(|concept| {
-                let target = Target::Experts { concept: concept.clone(), recipe: Recipe::default(), k, rank };
+                let (recipe, criterion) = (Recipe::default(), Criterion::default());
+                let target = Target::Experts { concept: concept.clone(), recipe, k, rank, criterion };
                 Condition { target, value, positions: Positions::All }
             }));
         }

@@ -99,5 +99,5 @@ fn a_concept_with_damaged_blocks_keeps_no_other_out() {
 }
 
 fn all() -> lode_domain::query::TopQuery {
-    lode_domain::query::TopQuery { top: 1, layers: None, min_ap: None, bottom: false }
+    lode_domain::query::TopQuery { top: 1, ..Default::default() }
 }

@@ -60,7 +60,7 @@ pub fn column(version: u64, column: Column) -> Vec<f32> {
 }
 
 fn expertise(version: u64, unit: u32) -> UnitExpertise {
-    let [ap, on_mean, on_p50, on_p90, off_mean] = Column::ALL.map(|column| value(version, column, unit));
+    let [ap, on_mean, on_p50, on_p90, off_mean] = Column::BASE.map(|column| value(version, column, unit));
     UnitExpertise { ap, on_mean, on_p50, on_p90, off_mean }
 }
 
@@ -72,7 +72,7 @@ pub fn model() -> ModelRecord {
 
 pub fn mine(index: &Index, key: &ConceptKey, version: u64) {
     let mut staging = index.stage(key).unwrap();
-    let columns = Column::ALL.map(|name| column(version, name));
+    let columns = Column::BASE.map(|name| column(version, name));
     staging.write(&ExpertiseBlock::from_columns(0, columns).unwrap()).unwrap();
     staging.commit(&ConceptHeader { seed: version, ..ConceptHeader::default() }).unwrap();
 }
@@ -204,7 +204,7 @@ fn check_top(index: &Index, space: &UnitSpace, key: &ConceptKey, version: u64) {
             (Some("*.mlp".to_owned()), Some(0.6), false),
             (Some("*.mlp".to_owned()), Some(0.02), true),
         ] {
-            let query = TopQuery { top, layers, min_ap, bottom };
+            let query = TopQuery { top, layers, min_ap, bottom, ..TopQuery::default() };
             let (found, matching) = index.top(key, space, &query).unwrap();
             // A plain sort of all, as the query says it.
             let fits = |unit: &u32| {
@@ -218,6 +218,7 @@ fn check_top(index: &Index, space: &UnitSpace, key: &ConceptKey, version: u64) {
             });
             let expected: Vec<_> =
                 units.iter().take(top as usize).map(|&unit| (UnitId(unit), expertise(version, unit))).collect();
+            let found: Vec<_> = found.into_iter().map(|(unit, expertise, _)| (unit, expertise)).collect();
             assert_eq!(found, expected, "{key}, {query:?}");
         }
     }
