@@ -13,6 +13,7 @@ pub mod event;
 pub mod expertise;
 pub mod format;
 pub mod generation;
+pub mod guide;
 pub mod held;
 pub mod id;
 pub mod intervention;

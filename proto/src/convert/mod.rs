@@ -7,6 +7,7 @@ mod cluster;
 mod condition;
 mod estimate;
 mod generation;
+mod guide;
 mod job;
 mod likelihood;
 mod query;
