@@ -10,7 +10,10 @@ use lode_domain::{
     generation::{GenerateRequest, ResolvedRequest},
     held::Given,
     id::ModelHash,
-    intervention::{Condition, Intervention, Positions, Rank, Target, UnitRef},
+    intervention::{
+        Action, BadCondition, Component, Condition, ForcedUnit, ForcingValue, Intervention, Positions, Rank, Target,
+        UnitRef,
+    },
     observation::{Observation, Observe},
     ranking::{chosen_enough, force, ranked},
     recent::Recent,
@@ -76,6 +79,7 @@ impl Resolver {
             prompt: request.prompt,
             sampling: request.sampling,
             samples: request.samples,
+            guide: request.guide,
         })
     }
 
@@ -91,6 +95,7 @@ impl Resolver {
     ) -> Result<Vec<Given<Intervention>>, Fault> {
         let one = |condition: &Condition| match &condition.target {
             Target::Units(units) => listed(model, units, condition).map(Given::whole),
+            Target::Direction(components) => added(model, components, condition).map(Given::whole),
             Target::Experts { concept, recipe, k, rank, criterion } => {
                 let key = ConceptKey { model: model.hash, concept: concept.clone(), recipe: *recipe };
                 self.forced(index, &key, (condition, (*criterion, *k, *rank, seed))).map(Given::Whole)
@@ -178,6 +183,19 @@ fn listed(model: &ModelRecord, units: &[UnitRef], condition: &Condition) -> Resu
     Ok(force(units, condition.value, condition.positions, None))
 }
 
+/// What a direction comes to at its strength.
+fn added(model: &ModelRecord, components: &[Component], condition: &Condition) -> Result<Intervention, Fault> {
+    let ForcingValue::Scale(strength) = condition.value else {
+        return Err(Fault::invalid(BadCondition::NoStrength { value: condition.value }));
+    };
+    let space = model.unit_space().map_err(Fault::internal)?;
+    let moved = |component: &Component| {
+        Ok(ForcedUnit { unit: find(&space, &component.unit)?, value: strength * component.amount })
+    };
+    let units = components.iter().map(moved).collect::<Result<_, Fault>>()?;
+    Ok(Intervention::with(Action::Add, condition.positions, units))
+}
+
 fn find(space: &UnitSpace, unit: &UnitRef) -> Result<UnitId, Fault> {
     match unit {
         UnitRef::Name(name) => space.find(name).map_err(Fault::not_found),
@@ -193,7 +211,6 @@ fn find(space: &UnitSpace, unit: &UnitRef) -> Result<UnitId, Fault> {
 mod tests {
     use lode_domain::{
         expertise::{ExpertiseBlock, UnitExpertise},
-        intervention::ForcingValue,
         record::ConceptHeader,
         sampling::Sampling,
         unit::{Layer, LayerName},
@@ -223,7 +240,8 @@ mod tests {
     }
 
     fn request(target: Target) -> GenerateRequest {
-        let value = if matches!(target, Target::Units(_)) { ForcingValue::Scale(0.5) } else { ForcingValue::Mean };
+        let value =
+            if matches!(target, Target::Experts { .. }) { ForcingValue::Mean } else { ForcingValue::Scale(0.5) };
         GenerateRequest {
             model: model().name,
             prompt: String::new(),
@@ -231,6 +249,7 @@ mod tests {
             observe: vec![Observe { concept: "a/b".parse().unwrap(), recipe: Recipe::default(), k: 2 }],
             sampling: Sampling::default(),
             samples: 1,
+            guide: None,
         }
     }
 
@@ -278,6 +297,9 @@ mod tests {
         assert_eq!(observed_anew.units[1].unit, UnitId(7));
         let listed = Target::Units(vec![UnitRef::Name("h.0.mlp[3]".parse().unwrap()), UnitRef::Number(UnitId(1))]);
         assert_eq!(units(&resolve(listed).0), [(1, 0.5), (3, 0.5)]);
+        let component = |unit, amount| Component { unit: UnitRef::Number(UnitId(unit)), amount };
+        let moved = resolve(Target::Direction(vec![component(6, 3.0), component(2, -1.0)])).0;
+        assert_eq!((moved.action, units(&moved)), (Action::Add, vec![(2, -0.5), (6, 1.5)]), "at half its strength");
     }
 
     #[test]

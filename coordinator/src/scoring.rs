@@ -50,5 +50,6 @@ fn resolve(coordinator: &Coordinator, request: ScoreRequest) -> Result<ResolvedS
         Given::Held(_) => Err(Fault::internal("a condition was resolved to a name")),
     };
     let interventions = resolved.into_iter().map(whole).collect::<Result<_, _>>()?;
-    Ok(ResolvedScore { model: model.hash, interventions, passages: request.passages })
+    let ScoreRequest { passages, guide, residual, .. } = request;
+    Ok(ResolvedScore { model: model.hash, interventions, passages, guide, residual })
 }

@@ -101,6 +101,7 @@ mod tests {
             observations: Vec::new(),
             sampling: Sampling::default(),
             samples: 1,
+            guide: None,
         };
         let sent = Sent::default();
         assert_eq!(sent.shorten(&request(&[1])), (request(&[1]), Named::None));

@@ -255,6 +255,7 @@ async fn over_grpc(load: Arc<Load>, url: String, mut random: StdRng) {
                 ..Sampling::default()
             },
             samples: random.random_range(1..5),
+            guide: None,
         };
         let leaves_after = random.random_bool(0.3).then(|| random.random_range(0..40));
         count(one_over_grpc(&client, request, leaves_after, &load.outcomes).await);

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use lode_tests::{Cluster, demo_concepts, demo_model, few_concepts};
+use lode_tests::{Cluster, demo_concepts, demo_model, few_concepts, repository};
 use serde_json::Value;
 
 /// A cluster with `gender/woman`, `gender/man`, and two more concepts that are cut short.
@@ -162,6 +162,102 @@ fn parity_is_found_on_a_grid_and_by_bisection() {
     assert!(near.count() >= 2, "{found:?} {searched:?}");
     let html = read(&cluster.folder().join("grid"), "parity.html");
     assert!(html.contains("The nurse said that") && html.contains("parity at k"), "the examples are shown");
+}
+
+/// The files of `gender/woman` and `gender/man`, `count` sentences of each class.
+fn cut_sentences(folder: &Path, count: usize) -> Vec<String> {
+    std::fs::create_dir_all(folder).unwrap();
+    let cut = |name: &str| {
+        let mut concept = json(&read(&demo_concepts().join("gender"), &format!("{name}.json")));
+        for class in ["positive", "negative"] {
+            concept["sentences"][class].as_array_mut().unwrap().truncate(count);
+        }
+        let path = folder.join(format!("{name}.json"));
+        std::fs::write(&path, concept.to_string()).unwrap();
+        path.display().to_string()
+    };
+    ["woman", "man"].map(cut).to_vec()
+}
+
+#[test]
+fn methods_stand_beside_each_other() {
+    let (cluster, _) = cluster(1);
+    let contexts = cluster.folder().join("contexts.txt");
+    std::fs::write(&contexts, "The nurse said that\nThe miner said that\n").unwrap();
+    let (contexts, sentences) = (contexts.display().to_string(), cut_sentences(&cluster.folder().join("cut"), 40));
+    let eval = |out: &str, flags: &[&str]| {
+        let folder = cluster.folder().join(out).display().to_string();
+        let more = ["--out", &folder, "--sentences", &sentences[0], &sentences[1], "--max-new-tokens", "3"];
+        cluster.lode(&[&["--format", "json", "eval"][..], flags, &more].concat())
+    };
+    let ask = ["parity", "--model", "m", "--concepts", "gender/woman", "gender/man", "--contexts", &contexts];
+    let asked = [&ask[..], &["--k", "40,160", "--samples", "3", "--lambda", "1,12", "--percent", "100,800"]].concat();
+    let parity = |out: &str| eval(out, &[&asked[..], &["--methods", "prompt,fudge,steer"]].concat());
+    let first = parity("methods").ok();
+    let said = json(&first);
+    let methods = said["methods"].as_array().unwrap();
+    let names: Vec<&str> = methods.iter().map(|method| method["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["do", "prompt", "fudge", "steer"]);
+    let reached = |place: usize| methods[place]["reached"].as_f64().unwrap();
+    assert!(reached(0) > 0.4 && reached(2) > 0.4 && reached(3) > 0.4, "each finds parity somewhere: {methods:#?}");
+    assert_eq!(said["contexts_by_method"].as_array().unwrap().len(), 4 * 2);
+    let html = read(&cluster.folder().join("methods"), "parity.html");
+    for word in ["Beside other methods", "Perplexity at parity", "FUDGE: p(she, her)", "held-out sentences it tells"] {
+        assert!(html.contains(word), "{word}");
+    }
+    // What is learned is the same again, and so are all keys and all bytes.
+    let again = parity("methods");
+    assert!(again.stderr.contains("10 of 10 are there from before") && again.stdout == first, "{}", again.stderr);
+    assert_eq!(json(&parity("anew").ok())["methods"], said["methods"]);
+
+    let ask = ["sweep", "--model", "m", "--concept", "gender/woman", "gender/man", "--k", "40", "--samples", "4"];
+    let flags = ["--prompt", "Yesterday", "--controls", "none", "--methods", "fudge", "--lambda", "8"];
+    let swept = json(&eval("sweep", &[&ask[..], &flags].concat()).ok());
+    let forced: Vec<&str> =
+        swept["sweep"].as_array().unwrap().iter().map(|row| row["forced"].as_str().unwrap()).collect();
+    assert_eq!(forced, ["nothing", "do", "fudge", "nothing", "do", "fudge"]);
+    let judge = &swept["classifiers"][0];
+    assert!(judge["held_out"] == 16 && judge["accuracy"].as_f64().unwrap() > 0.5, "{judge}");
+    let plan = json(&eval("plan", &[&asked[..], &["--plan", "2"]].concat()).ok());
+    assert_eq!((&plan[0]["cells"], &plan[1]["cells"], &plan[1]["timed"]), (&5.into(), &10.into(), &2.into()), "{plan}");
+
+    let refused = |flags: &[&str], said: &str| {
+        let output = eval("none", flags);
+        assert!(!output.status.success() && output.stderr.contains(said), "{said}: {}", output.stderr);
+    };
+    refused(
+        &[&ask[..], &["--prompt", "x", "--methods", "steer", "--block", "9"]].concat(),
+        "the model has blocks 0 to 3",
+    );
+    let none = ["sweep", "--model", "m", "--concept", "no/such", "--prompt", "x", "--methods", "fudge"];
+    refused(&none, "no/such");
+}
+
+/// A folder as a user brings it: GPT-2's own layout and tokenizer, random weights.
+#[test]
+fn a_gpt_2_folder_runs_the_same_commands() {
+    let model = repository().join("tests/golden/cases/gpt2/model");
+    let cluster = Cluster::start(1, &model);
+    let files = cut_sentences(&cluster.folder().join("cut"), 20);
+    cluster.lode(&["mine", "--model", "m", &files[0], &files[1]]).ok();
+    let eval = |out: &str, flags: &[&str]| {
+        let out = cluster.folder().join(out);
+        let more = ["--model", "m", "--out", &out.display().to_string()];
+        cluster.lode(&[flags, &more].concat()).ok();
+        out
+    };
+    let contexts = cluster.folder().join("contexts.txt");
+    std::fs::write(&contexts, "The nurse said that\n").unwrap();
+    let learn = ["--methods", "prompt,fudge,steer", "--sentences", &files[0], &files[1], "--max-new-tokens", "4"];
+    let ask = ["eval", "parity", "--concepts", "gender/woman", "gender/man", "--samples", "2", "--k", "4"];
+    let parity = eval("parity", &[&ask[..], &["--contexts", &contexts.display().to_string()], &learn].concat());
+    assert_eq!(column(&read(&parity, "parity.csv"), "context").len(), 2);
+    let ask =
+        ["eval", "sweep", "--concept", "gender/woman", "gender/man", "--samples", "2", "--k", "4", "--prompt", "I"];
+    let sweep = eval("sweep", &[&ask[..], &learn].concat());
+    assert!(column(&read(&sweep, "sweep.csv"), "perplexity").iter().all(|one| one.parse::<f64>().unwrap() > 1.0));
+    let report = eval("report", &["report", "--concept", "gender/woman", "gender/man", "--top", "8"]);
+    assert!(read(&report, "report.html").contains("attn.c_attn"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 use lode_tests::repository;
 
 /// What each package may depend on within the workspace, outside its tests.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("lode-domain", &[]),
     ("lode-proto", &["lode-domain"]),
     ("lode-ops", &[]),
@@ -19,16 +19,20 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("lode-model", &["lode-domain"]),
     ("lode-coordinator", &["lode-domain", "lode-index", "lode-ops", "lode-proto"]),
     ("lode-worker", &["lode-domain", "lode-model", "lode-ops", "lode-proto"]),
-    ("lode-client", &["lode-coordinator", "lode-domain", "lode-eval", "lode-ops", "lode-proto", "lode-worker"]),
+    (
+        "lode-client",
+        &["lode-coordinator", "lode-domain", "lode-eval", "lode-guide", "lode-ops", "lode-proto", "lode-worker"],
+    ),
     ("lode-demo", &[]),
     ("lode-eval", &[]),
+    ("lode-guide", &["lode-domain"]),
     ("lode-tests", &[]),
 ];
 
 /// Packages that only some may name, with the reason in ARCHITECTURE.md.
 const FENCED: [(&str, &[&str]); 12] = [
     ("sled", &["lode-index"]),
-    ("candle-core", &["lode-model", "lode-demo"]),
+    ("candle-core", &["lode-model", "lode-demo", "lode-guide"]),
     ("hf-hub", &["lode-model"]),
     ("tonic", &["lode-proto", "lode-coordinator", "lode-worker", "lode-client"]),
     ("tonic-prost", &["lode-proto"]),

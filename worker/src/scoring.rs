@@ -2,8 +2,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use lode_domain::likelihood::{ResolvedScore, ScoredContinuation, ScoredPassage};
-use lode_model::{Conditions, Model, ModelError, Passage, pack};
+use lode_domain::{
+    guide::Reader,
+    likelihood::{ResolvedScore, ScoredContinuation, ScoredPassage},
+};
+use lode_model::{Answer, Conditions, Model, ModelError, Passage, Question, pack};
 use lode_proto::Fault;
 use tokio::sync::oneshot;
 
@@ -17,12 +20,12 @@ use crate::{
 pub(crate) struct ScoreTask {
     /// Texts to run, each once.
     passages: Vec<Passage>,
-    conditions: Arc<Conditions>,
+    question: Question,
     /// Passages of each batch that is left; the last is the next.
     batches: Vec<Vec<usize>>,
     /// What is asked of each passage, `[passage][asked]`, empty until it has run.
-    found: Vec<Vec<f32>>,
-    answer: oneshot::Sender<Result<Vec<Vec<f32>>, Fault>>,
+    found: Vec<Answer>,
+    answer: oneshot::Sender<Result<Vec<Answer>, Fault>>,
 }
 
 /// Scores a request's passages; `[passage][continuation]`.
@@ -41,9 +44,10 @@ pub(crate) async fn score(
     device.score(task)?;
     let found = answered.await.map_err(|_| device_died())??;
     let continuation = |place: Place| {
-        let log_probabilities = found[place.passage][place.first..place.first + place.tokens.len()].to_vec();
+        let answer = &found[place.passage];
+        let log_probabilities = answer.log_probabilities[place.first..place.first + place.tokens.len()].to_vec();
         metrics::TOKENS_SCORED.add(place.tokens.len() as u64);
-        ScoredContinuation { tokens: place.tokens, log_probabilities }
+        ScoredContinuation { tokens: place.tokens, log_probabilities, residual: answer.residual.clone() }
     };
     Ok(places.into_iter().map(|passage| passage.into_iter().map(continuation).collect()).collect())
 }
@@ -59,9 +63,12 @@ struct Place {
 fn prepare(
     model: &Model,
     request: ResolvedScore,
-    answer: oneshot::Sender<Result<Vec<Vec<f32>>, Fault>>,
+    answer: oneshot::Sender<Result<Vec<Answer>, Fault>>,
 ) -> Result<(ScoreTask, Vec<Vec<Place>>), Fault> {
     let conditions = Arc::new(Conditions::of(model.unit_space(), &request.interventions).map_err(of_model)?);
+    let guide = request.guide.map(|guide| Reader::new(guide).map(Arc::new)).transpose().map_err(Fault::invalid)?;
+    let question = Question { conditions, guide, residual: request.residual };
+    model.check_question(&question).map_err(of_model)?;
     let mut passages: Vec<Passage> = Vec::new();
     let mut places = Vec::new();
     for (number, asked) in (1..).zip(&request.passages) {
@@ -82,8 +89,8 @@ fn prepare(
     }
     let mut batches = pack(&passages, &model.batch_shape());
     batches.reverse();
-    let found = vec![Vec::new(); passages.len()];
-    Ok((ScoreTask { passages, conditions, batches, found, answer }, places))
+    let found = vec![Answer::default(); passages.len()];
+    Ok((ScoreTask { passages, question, batches, found, answer }, places))
 }
 
 /// Requests under way on the device; they take turns.
@@ -111,7 +118,7 @@ impl Scoring {
         }
         if let Some(batch) = task.batches.pop() {
             let members: Vec<&Passage> = batch.iter().map(|&number| &task.passages[number]).collect();
-            match model.log_probabilities(&members, &task.conditions) {
+            match model.answer(&members, &task.question) {
                 Ok(found) => batch.iter().zip(found).for_each(|(&number, found)| task.found[number] = found),
                 Err(error) => return tell(task.answer, Err(of_model(error))),
             }
@@ -123,7 +130,7 @@ impl Scoring {
     }
 }
 
-fn tell(answer: oneshot::Sender<Result<Vec<Vec<f32>>, Fault>>, said: Result<Vec<Vec<f32>>, Fault>) {
+fn tell(answer: oneshot::Sender<Result<Vec<Answer>, Fault>>, said: Result<Vec<Answer>, Fault>) {
     // Whoever asked may be gone.
     let _ = answer.send(said);
 }

@@ -6,6 +6,7 @@ use futures::{Stream, StreamExt as _};
 use lode_domain::{
     cluster::{ShardSpec, Summaries},
     generation::ResolvedRequest,
+    guide::Reader,
     id::ModelHash,
     job::Job,
     likelihood::ResolvedScore,
@@ -203,7 +204,8 @@ impl worker_server::Worker for Desk {
         let samples = 0..request.samples;
         let (events, receiver) = mpsc::channel(steps * samples.len());
         let seats = self.seats.take(request.samples)?;
-        let request = SequenceRequest { prompt, conditions, watch, sampling: request.sampling, samples };
+        let guide = request.guide.map(|guide| Reader::new(guide).map(Arc::new)).transpose().map_err(Fault::invalid)?;
+        let request = SequenceRequest { prompt, conditions, watch, guide, sampling: request.sampling, samples };
         self.device.generate(GenerateTask { request, events })?;
         let events = ReceiverStream::new(receiver).inspect(move |_| {
             let _held = &seats;

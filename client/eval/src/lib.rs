@@ -5,6 +5,7 @@
 
 pub mod bleu;
 pub mod bootstrap;
+pub mod classifier;
 pub mod distinct;
 pub mod page;
 pub mod parity;

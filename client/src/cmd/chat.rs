@@ -180,6 +180,7 @@ impl Chat {
             observe: Vec::new(),
             sampling: self.sampling.clone(),
             samples: 1,
+            guide: None,
         };
         if self.compares && !self.conditions.is_empty() {
             write("without: ")?;

@@ -293,6 +293,7 @@ fn request(args: &Args) -> anyhow::Result<GenerateRequest> {
         observe: args.observe.iter().map(observe).collect(),
         sampling: args.sampling.sampling()?,
         samples: args.num,
+        guide: None,
     })
 }
 
@@ -320,7 +321,7 @@ mod tests {
         let given = |request: GenerateRequest| -> Vec<(String, u32)> {
             let experts = |condition: &Condition| match &condition.target {
                 Target::Experts { concept, k, .. } => (concept.to_string(), *k),
-                Target::Units(units) => panic!("{units:?}"),
+                other => panic!("{other:?}"),
             };
             request.conditions.iter().map(experts).collect()
         };

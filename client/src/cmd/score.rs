@@ -116,5 +116,6 @@ fn request(args: &Args) -> anyhow::Result<ScoreRequest> {
         condition.check()?;
     }
     let passages = vec![Passage { prompt: args.prompt.clone(), continuations: args.continuations.clone() }];
-    Ok(ScoreRequest { model: args.model.name().clone(), conditions, seed: args.seed, passages })
+    let (model, seed) = (args.model.name().clone(), args.seed);
+    Ok(ScoreRequest { model, conditions, seed, passages, guide: None, residual: None })
 }

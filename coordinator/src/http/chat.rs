@@ -74,7 +74,8 @@ pub(super) async fn create(State(coordinator): State<Arc<Coordinator>>, body: Bo
     let mut reply = Reply::new(Endpoint::Chat, name, model.hash);
     (reply.samples, reply.choices) = (samples, samples);
     reply.observed = observe.iter().map(|observe| observe.concept.to_string()).collect();
-    let request = GenerateRequest { model: wanted.name, prompt, conditions, observe, sampling, samples };
+    let model = wanted.name;
+    let request = GenerateRequest { model, prompt, conditions, observe, sampling, samples, guide: None };
     let events = Choices::begin(&coordinator, vec![request]).await?;
     if decoding.streams() {
         return Ok(stream(reply, events, counts_usage.then(Usage::default)));

@@ -65,6 +65,7 @@ pub(super) async fn create(State(coordinator): State<Arc<Coordinator>>, body: Bo
         observe: observe.clone(),
         sampling: sampling.clone(),
         samples,
+        guide: None,
     });
     let events = Choices::begin(&coordinator, requests.collect()).await?;
     if decoding.streams() {

@@ -1,6 +1,7 @@
 //! Conditioned generation: what is asked, what a worker is sent, what comes back.
 
 use crate::{
+    guide::Guide,
     held::Given,
     id::{ModelHash, ModelName},
     intervention::{Condition, Coverage, Intervention},
@@ -26,6 +27,8 @@ pub struct GenerateRequest {
     pub sampling: Sampling,
     /// How many continuations.
     pub samples: u32,
+    /// What weighs the next tokens, beside the conditions.
+    pub guide: Option<Guide>,
 }
 
 /// The same request with its concepts resolved to units: nothing in it needs the index.
@@ -43,6 +46,8 @@ pub struct ResolvedRequest {
     pub sampling: Sampling,
     /// How many continuations.
     pub samples: u32,
+    /// What weighs the next tokens.
+    pub guide: Option<Guide>,
 }
 
 /// Why a sample ended.

@@ -172,8 +172,17 @@ impl fmt::Display for UnitRef {
     }
 }
 
+/// One component of a direction: a unit, and how far it goes there.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Component {
+    /// The unit.
+    pub unit: UnitRef,
+    /// What is added to it at strength 1.
+    pub amount: f32,
+}
+
 /// The units that a condition is about.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Target {
     /// do(c,k): k units by their expertise in a concept.
     Experts {
@@ -190,6 +199,9 @@ pub enum Target {
     },
     /// These; at least one.
     Units(Vec<UnitRef>),
+    /// To each of these its amount is added, times the factor of the value, which must be a [`ForcingValue::Scale`]. Over all units of
+    /// the layer that writes last to the residual stream of a block, that moves the stream itself. At least one.
+    Direction(Vec<Component>),
 }
 
 /// A condition as a request names it, before the index has resolved it to units.
@@ -212,6 +224,12 @@ pub enum BadCondition {
     /// A statistic needs a concept that it is of.
     #[error("a listed unit cannot be forced to `{value}`, which is a concept's: give a number, zero or scale:FACTOR")]
     NoStatistic {
+        /// As asked for.
+        value: ForcingValue,
+    },
+    /// A direction needs a strength.
+    #[error("a direction cannot be added at strength `{value}`: give scale:FACTOR")]
+    NoStrength {
         /// As asked for.
         value: ForcingValue,
     },
@@ -239,6 +257,15 @@ impl Condition {
     pub fn check(&self) -> Result<(), BadCondition> {
         match &self.target {
             Target::Units(units) if units.is_empty() => return Err(BadCondition::NoUnits),
+            Target::Direction(components) if components.is_empty() => return Err(BadCondition::NoUnits),
+            Target::Direction(components) => {
+                if !matches!(self.value, ForcingValue::Scale(_)) {
+                    return Err(BadCondition::NoStrength { value: self.value });
+                }
+                if let Some(bad) = components.iter().find(|component| !component.amount.is_finite()) {
+                    return Err(BadCondition::NotFinite { value: bad.amount });
+                }
+            }
             Target::Units(_) if !matches!(self.value, ForcingValue::Constant(_) | ForcingValue::Scale(_)) => {
                 return Err(BadCondition::NoStatistic { value: self.value });
             }
@@ -265,6 +292,8 @@ pub enum Action {
     Set,
     /// Multiplies it by the unit's value.
     Scale,
+    /// Adds the unit's value to it.
+    Add,
 }
 
 /// A unit and the value it is forced to.
@@ -272,14 +301,15 @@ pub enum Action {
 pub struct ForcedUnit {
     /// The unit.
     pub unit: UnitId,
-    /// Its forced value, before any non-linearity; its factor where the action is [`Action::Scale`].
+    /// Its forced value, before any non-linearity; its factor where the action is [`Action::Scale`], what is added to it where it is
+    /// [`Action::Add`].
     pub value: f32,
 }
 
 /// A resolved condition: data of one request, applied to that request's rows of a batch.
 ///
 /// Where several interventions of a request force the same unit at the same position, the later one wins; a later
-/// [`Action::Scale`] scales the unit's own activation.
+/// [`Action::Scale`] scales the unit's own activation, and a later [`Action::Add`] adds to that.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Intervention {
     /// Where the units are forced.
@@ -314,6 +344,7 @@ impl Content for Intervention {
         hasher.text(match self.action {
             Action::Set => "set",
             Action::Scale => "scale",
+            Action::Add => "add",
         });
         for forced in &self.units {
             hasher.number(forced.unit.0).number(forced.value.to_bits());
@@ -378,6 +409,13 @@ mod tests {
         let value = ForcingValue::P50;
         assert_eq!(units(one.clone(), value).check(), Err(BadCondition::NoStatistic { value }));
         assert!(units(one.clone(), ForcingValue::Scale(f32::NAN)).check().is_err());
+        let direction = |amount, value| {
+            let component = Component { unit: UnitRef::Number(UnitId(3)), amount };
+            Condition { target: Target::Direction(vec![component]), value, positions: Positions::All }.check()
+        };
+        assert_eq!(direction(-0.5, ForcingValue::Scale(2.0)), Ok(()));
+        assert_eq!(direction(0.5, value), Err(BadCondition::NoStrength { value }));
+        assert!(direction(f32::INFINITY, ForcingValue::Scale(2.0)).is_err());
         let positions = Positions::Window { from: 4, to: 4 };
         let empty = Condition { positions, ..units(one, ForcingValue::Constant(0.0)) };
         assert_eq!(empty.check(), Err(BadCondition::EmptyWindow { from: 4, to: 4 }));
@@ -392,6 +430,7 @@ mod tests {
             Intervention { positions: Positions::Last, ..one.clone() },
             Intervention { positions: Positions::Window { from: 0, to: 1 }, ..one.clone() },
             Intervention { action: Action::Scale, ..one.clone() },
+            Intervention { action: Action::Add, ..one.clone() },
             Intervention { units: vec![forced(1, 0.5)], ..one.clone() },
             Intervention { units: vec![forced(1, 0.5), forced(2, -1.5)], ..one.clone() },
             Intervention { units: vec![forced(1, 0.5), forced(3, 1.5)], ..one.clone() },

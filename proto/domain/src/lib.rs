@@ -16,6 +16,7 @@ pub mod event;
 pub mod expertise;
 pub mod format;
 pub mod generation;
+pub mod guide;
 pub mod held;
 pub mod holdout;
 pub mod id;

@@ -1,6 +1,7 @@
 //! Likelihoods: how probable given continuations of given prompts are, under conditions.
 
 use crate::{
+    guide::Guide,
     id::{ModelHash, ModelName},
     intervention::{Condition, Intervention},
 };
@@ -25,6 +26,10 @@ pub struct ScoreRequest {
     pub seed: u64,
     /// What is to be scored.
     pub passages: Vec<Passage>,
+    /// What weighs the next tokens, beside the conditions: probabilities are then those of the weighed distribution.
+    pub guide: Option<Guide>,
+    /// Asks for the mean of the residual stream after this block, from 0 on.
+    pub residual: Option<u32>,
 }
 
 /// The same request with its conditions resolved to units: nothing in it needs the index.
@@ -36,6 +41,10 @@ pub struct ResolvedScore {
     pub interventions: Vec<Intervention>,
     /// What is to be scored.
     pub passages: Vec<Passage>,
+    /// What weighs the next tokens.
+    pub guide: Option<Guide>,
+    /// The block after which the residual stream is asked for.
+    pub residual: Option<u32>,
 }
 
 /// A continuation's tokens, each with its natural log probability given all before it.
@@ -50,6 +59,9 @@ pub struct ScoredContinuation {
     pub tokens: Vec<u32>,
     /// `[token]`.
     pub log_probabilities: Vec<f32>,
+    /// Where it was asked for: the residual stream after a block, `[width]`, the mean over the continuation's tokens but the last,
+    /// which is asked for and never run. Empty for a continuation of one token.
+    pub residual: Vec<f32>,
 }
 
 impl ScoredContinuation {

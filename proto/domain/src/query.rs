@@ -228,7 +228,7 @@ mod tests {
                 kept => ranked(&ap, kept, rank, 0).unwrap(),
             };
             let first: Vec<(UnitId, f32)> = first.into_iter().map(|unit| (unit, ap[unit.index()])).collect();
-            let wanted = query.select(&space, &ap).unwrap();
+            let wanted = query.select(&space, (&ap, &ap)).unwrap();
             match query.select_first(&space, &first).unwrap() {
                 Some(found) => prop_assert_eq!(found, wanted),
                 None => prop_assert!(kept < units, "all units are enough"),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lode_domain::{
     held::{ContentHash, Given},
-    intervention::{Action, Condition, ForcedUnit, ForcingValue, Intervention, Rank, Target},
+    intervention::{Action, Component, Condition, ForcedUnit, ForcingValue, Intervention, Rank, Target},
     observation::{Observation, Observe, ObservedUnit},
     unit::UnitId,
 };
@@ -13,7 +13,7 @@ use super::{BadField, parsed, required, same_enum, words};
 use crate::wire::{self, condition::Target as WireTarget, forcing_value::Value};
 
 same_enum!(Rank, Rank, "rank", Top, Bottom, Random, Next);
-same_enum!(Action, Action, "action", Set, Scale);
+same_enum!(Action, Action, "action", Set, Scale, Add);
 
 impl From<ForcingValue> for wire::ForcingValue {
     fn from(value: ForcingValue) -> Self {
@@ -58,6 +58,10 @@ impl From<Target> for WireTarget {
             Target::Units(units) => {
                 Self::Listed(wire::ListedUnits { units: units.iter().map(ToString::to_string).collect() })
             }
+            Target::Direction(components) => Self::Direction(wire::Direction {
+                units: components.iter().map(|component| component.unit.to_string()).collect(),
+                amounts: components.iter().map(|component| component.amount).collect(),
+            }),
         }
     }
 }
@@ -76,6 +80,15 @@ impl TryFrom<WireTarget> for Target {
             }),
             WireTarget::Listed(listed) => {
                 Ok(Self::Units(listed.units.iter().map(|unit| parsed(unit, "units")).collect::<Result<_, _>>()?))
+            }
+            WireTarget::Direction(wire::Direction { units, amounts }) => {
+                if units.len() != amounts.len() {
+                    let (units, amounts) = (units.len(), amounts.len());
+                    return Err(BadField::new("direction", format!("has {units} units and {amounts} amounts")));
+                }
+                let component =
+                    |(unit, amount): (&String, f32)| Ok(Component { unit: parsed(unit, "direction")?, amount });
+                units.iter().zip(amounts).map(component).collect::<Result<_, _>>().map(Self::Direction)
             }
         }
     }

@@ -18,6 +18,7 @@ impl From<GenerateRequest> for wire::GenerateRequest {
             sampling: Some(request.sampling.into()),
             samples: request.samples,
             observe: each(request.observe),
+            guide: request.guide.map(Into::into),
         }
     }
 }
@@ -33,6 +34,7 @@ impl TryFrom<wire::GenerateRequest> for GenerateRequest {
             observe: all(few(request.observe, "observe")?)?,
             sampling: required(request.sampling, "sampling")?.try_into()?,
             samples: at_least_one(request.samples)?,
+            guide: request.guide.map(TryInto::try_into).transpose()?,
         })
     }
 }
@@ -58,6 +60,7 @@ impl From<ResolvedRequest> for wire::WorkerGenerateRequest {
             observations: each(request.observations),
             sampling: Some(request.sampling.into()),
             samples: request.samples,
+            guide: request.guide.map(Into::into),
         }
     }
 }
@@ -73,6 +76,7 @@ impl TryFrom<wire::WorkerGenerateRequest> for ResolvedRequest {
             observations: all(few(request.observations, "observations")?)?,
             sampling: required(request.sampling, "sampling")?.try_into()?,
             samples: at_least_one(request.samples)?,
+            guide: request.guide.map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -26,6 +26,8 @@ impl From<ScoreRequest> for wire::ScoreRequest {
             conditions: each(request.conditions),
             seed: request.seed,
             passages: each(request.passages),
+            guide: request.guide.map(Into::into),
+            residual: request.residual,
         }
     }
 }
@@ -39,6 +41,8 @@ impl TryFrom<wire::ScoreRequest> for ScoreRequest {
             conditions: all(request.conditions)?,
             seed: request.seed,
             passages: passages(request.passages)?,
+            guide: request.guide.map(TryInto::try_into).transpose()?,
+            residual: request.residual,
         })
     }
 }
@@ -49,6 +53,8 @@ impl From<ResolvedScore> for wire::WorkerScoreRequest {
             model_hash: request.model.0.to_vec(),
             interventions: request.interventions.iter().map(wire::Intervention::from).collect(),
             passages: each(request.passages),
+            guide: request.guide.map(Into::into),
+            residual: request.residual,
         }
     }
 }
@@ -61,6 +67,8 @@ impl TryFrom<wire::WorkerScoreRequest> for ResolvedScore {
             model: words::model_hash(&request.model_hash)?,
             interventions: all(request.interventions)?,
             passages: passages(request.passages)?,
+            guide: request.guide.map(TryInto::try_into).transpose()?,
+            residual: request.residual,
         })
     }
 }
@@ -70,6 +78,7 @@ pub fn score_reply(scored: Vec<ScoredPassage>) -> wire::ScoreReply {
     let continuation = |one: ScoredContinuation| wire::score_reply::Continuation {
         tokens: one.tokens,
         log_probabilities: one.log_probabilities,
+        residual: one.residual,
     };
     let passage =
         |one: ScoredPassage| wire::score_reply::Passage { continuations: one.into_iter().map(continuation).collect() };
@@ -86,7 +95,8 @@ pub fn scored_passages(reply: wire::ScoreReply, asked: &[usize]) -> Result<Vec<S
         if tokens == 0 || tokens != values {
             return Err(BadField::new("log_probabilities", format!("has {values} values for {tokens} tokens")));
         }
-        Ok(ScoredContinuation { tokens: one.tokens, log_probabilities: one.log_probabilities })
+        let wire::score_reply::Continuation { tokens, log_probabilities, residual } = one;
+        Ok(ScoredContinuation { tokens, log_probabilities, residual })
     };
     let answered: Vec<usize> = reply.passages.iter().map(|passage| passage.continuations.len()).collect();
     if answered != asked {

@@ -8,6 +8,7 @@ mod condition;
 mod details;
 mod estimate;
 mod generation;
+mod guide;
 mod job;
 mod likelihood;
 mod query;

@@ -13,11 +13,13 @@ use lode_domain::{
     },
     expertise::{Column, ExpertiseBlock, Extra, Recipe, UnitExpertise},
     generation::{FinishReason, Finished, GenerateEvent, GenerateRequest, Logprobs, ResolvedRequest, TokenScore},
+    guide::{Discriminator, Guide},
     held::{Content, ContentHash, Given},
     holdout::Holdout,
     id::{JobId, ModelHash, ShardId, WorkerId},
     intervention::{
-        Action, Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank, Target, UnitRef,
+        Action, Component, Condition, Coverage, ForcedUnit, ForcingValue, Intervention, Positions, Rank, Target,
+        UnitRef,
     },
     job::Job,
     likelihood::{Passage, ResolvedScore, ScoreRequest, ScoredContinuation},
@@ -317,6 +319,20 @@ fn queries_round_trip() {
     check::<wire::export_event::Header, _>(ExportHeader { model: model(), concept: indexed() });
 }
 
+fn guide() -> Guide {
+    let discriminator = Discriminator {
+        tokens: vec![3, 9],
+        vectors: vec![0.5, -0.5, 0.25],
+        input: vec![1.0, 2.0, 3.0],
+        input_bias: vec![4.0, 5.0, 6.0],
+        recurrent: vec![7.0, 8.0, 9.0],
+        recurrent_bias: vec![10.0, 11.0, 12.0],
+        output: vec![13.0],
+        output_bias: 14.0,
+    };
+    Guide { discriminator: discriminator.into(), strength: 4.0, candidates: 200 }
+}
+
 #[test]
 fn generation_round_trips() {
     let stop = vec!["\n".to_owned(), "the end".to_owned()];
@@ -335,10 +351,22 @@ fn generation_round_trips() {
         positions: Positions::Window { from: 2, to: 9 },
     };
     let observe = vec![Observe { concept: concept(), recipe: recipe(), k: 5 }];
-    let conditions = values.into_iter().map(condition).chain([listed]).collect();
-    let (model_name, prompt) = (model().name, "Once".to_owned());
-    let request =
-        GenerateRequest { model: model_name, prompt, conditions, observe, sampling: sampling.clone(), samples: 2 };
+    let component = |unit, amount| Component { unit: UnitRef::Number(UnitId(unit)), amount };
+    let direction = Condition {
+        target: Target::Direction(vec![component(4, 0.5), component(2, -1.5)]),
+        value: ForcingValue::Scale(2.0),
+        positions: Positions::All,
+    };
+    let conditions = values.into_iter().map(condition).chain([listed, direction]).collect();
+    let request = GenerateRequest {
+        model: model().name,
+        prompt: "Once".to_owned(),
+        conditions,
+        observe,
+        sampling: sampling.clone(),
+        samples: 2,
+        guide: Some(guide()),
+    };
     check::<wire::GenerateRequest, _>(request);
 
     let forced = vec![ForcedUnit { unit: UnitId(5), value: 1.0 }, ForcedUnit { unit: UnitId(9), value: -2.0 }];
@@ -349,12 +377,14 @@ fn generation_round_trips() {
         prompt: "Once".into(),
         interventions: vec![
             Given::whole(Intervention::new(Positions::Generated, forced.clone())),
-            Given::whole(Intervention::with(Action::Scale, window, forced)),
+            Given::whole(Intervention::with(Action::Scale, window, forced.clone())),
+            Given::whole(Intervention::with(Action::Add, window, forced)),
             Given::Held(ContentHash([7; 16])),
         ],
         observations: vec![Given::Held(observation.hash()), Given::whole(observation)],
         sampling,
         samples: 1,
+        guide: Some(guide()),
     });
     let scored = |token| TokenScore { token, text: "a".into(), logprob: -0.5 };
     for logprobs in [None, Some(Logprobs { drawn: scored(1), top: vec![scored(2), scored(1)] })] {
@@ -376,20 +406,24 @@ fn scoring_round_trips() {
         conditions: vec![condition(ForcingValue::Mean)],
         seed: 7,
         passages: vec![passage.clone()],
+        guide: Some(guide()),
+        residual: Some(0),
     });
     check::<wire::WorkerScoreRequest, _>(ResolvedScore {
         model: model().hash,
         interventions: vec![Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(5), value: 1.0 }])],
         passages: vec![passage],
+        guide: Some(guide()),
+        residual: Some(3),
     });
     let scored = vec![vec![
-        ScoredContinuation { tokens: vec![3], log_probabilities: vec![-0.5] },
-        ScoredContinuation { tokens: vec![4, 5], log_probabilities: vec![-1.0, -2.0] },
+        ScoredContinuation { tokens: vec![3], log_probabilities: vec![-0.5], residual: vec![] },
+        ScoredContinuation { tokens: vec![4, 5], log_probabilities: vec![-1.0, -2.0], residual: vec![0.5, 1.5] },
     ]];
     assert_eq!(scored_passages(score_reply(scored.clone()), &[2]).unwrap(), scored);
     let other = scored_passages(score_reply(scored), &[1]).unwrap_err();
     assert_eq!(other.field, "passages");
-    let lopsided = vec![vec![ScoredContinuation { tokens: vec![3], log_probabilities: vec![] }]];
+    let lopsided = vec![vec![ScoredContinuation { tokens: vec![3], ..ScoredContinuation::default() }]];
     assert_eq!(scored_passages(score_reply(lopsided), &[1]).unwrap_err().field, "log_probabilities");
     let nothing = wire::ScoreRequest { model: "m".into(), ..Default::default() };
     assert_eq!(ScoreRequest::try_from(nothing).unwrap_err().field, "passages");
@@ -447,9 +481,17 @@ fn malformed_messages_are_refused_by_field() {
         observe: vec![],
         sampling: Sampling::default(),
         samples: 1,
+        guide: None,
     };
-    let request = wire::GenerateRequest { conditions: many, ..request.into() };
+    let wire = wire::GenerateRequest::from(request);
+    let request = wire::GenerateRequest { conditions: many, ..wire.clone() };
     assert_eq!(refused::<_, GenerateRequest>(request), "conditions");
+    let misshapen = Some(wire::Guide { vectors: vec![1.0], ..guide().into() });
+    assert_eq!(refused::<_, GenerateRequest>(wire::GenerateRequest { guide: misshapen, ..wire }), "guide");
+    let direction = wire::Direction { units: vec!["3".into()], amounts: vec![] };
+    let target = Some(wire::condition::Target::Direction(direction));
+    let lopsided = wire::Condition { target, ..condition(ForcingValue::Scale(1.0)) };
+    assert_eq!(refused::<_, Condition>(lopsided), "direction");
     let part = wire::job_part::Concept { id: Some(concept().into()), positive: vec![0], negative: vec![] };
     let part = wire::JobPart { part: Some(wire::job_part::Part::Concept(part)) };
     assert!(JobAssembly::default().take(part).unwrap_err().to_string().contains("sentence 0 of 0"));

@@ -29,8 +29,9 @@ impl Decoder {
         if let Some(positions) = &self.positions {
             x = (x + positions.forward(&rows.positions)?)?;
         }
-        for block in &self.blocks {
+        for (number, block) in self.blocks.iter().enumerate() {
             x = block.forward(x, rows, keys, hook)?;
+            hook.stream(number, &x)?;
         }
         Ok(x)
     }

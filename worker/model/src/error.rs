@@ -175,6 +175,14 @@ pub enum ModelError {
         /// The context length.
         limit: usize,
     },
+    /// A block that the model does not have.
+    #[error("the model has no block {block}: its blocks are 0 to {}", blocks - 1)]
+    UnknownBlock {
+        /// As asked for.
+        block: u32,
+        /// Blocks that it has.
+        blocks: usize,
+    },
     /// Nothing to score.
     #[error("the continuation has no token of its own")]
     EmptyContinuation,

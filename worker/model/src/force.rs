@@ -52,6 +52,7 @@ impl ByLayer {
 pub(crate) struct Forces {
     set: ByLayer,
     scale: ByLayer,
+    add: ByLayer,
 }
 
 impl Forces {
@@ -60,24 +61,24 @@ impl Forces {
             let units = units.iter().filter(move |(action, _)| *action == wanted);
             ByLayer::new(space, units.map(|(_, forced)| *forced))
         };
-        Self { set: of(Action::Set), scale: of(Action::Scale) }
+        Self { set: of(Action::Set), scale: of(Action::Scale), add: of(Action::Add) }
     }
 
     fn len(&self) -> usize {
-        self.set.entries.len() + self.scale.entries.len()
+        [&self.set, &self.scale, &self.add].map(|part| part.entries.len()).iter().sum()
     }
 
     /// What is written into row `row` of the output of layer `layer`.
     pub fn writes(&self, row: usize, layer: usize) -> RowWrites<'_> {
-        RowWrites { row, set: self.set.layer(layer), scale: self.scale.layer(layer) }
+        RowWrites { row, set: self.set.layer(layer), scale: self.scale.layer(layer), add: self.add.layer(layer) }
     }
 
     /// Every unit as (layer, index).
     fn units(&self) -> impl Iterator<Item = (usize, u32)> + '_ {
         let layers = 0..self.set.starts.len().saturating_sub(1);
         layers.flat_map(|layer| {
-            let RowWrites { set, scale, .. } = self.writes(0, layer);
-            set.iter().chain(scale).map(move |(index, _)| (layer, *index))
+            let RowWrites { set, scale, add, .. } = self.writes(0, layer);
+            set.iter().chain(scale).chain(add).map(move |(index, _)| (layer, *index))
         })
     }
 }
@@ -247,7 +248,7 @@ impl Force {
     /// Forces the units of layer `layer` in its `output` `[row, unit]`, in place.
     pub fn carry_out(&self, layer: usize, output: &Tensor) -> TensorResult<()> {
         let rows = self.rows.iter().map(|(row, forces)| forces.writes(*row, layer));
-        let rows: Vec<_> = rows.filter(|writes| !writes.set.is_empty() || !writes.scale.is_empty()).collect();
+        let rows: Vec<_> = rows.filter(|writes| !writes.is_empty()).collect();
         if rows.is_empty() { Ok(()) } else { write(output, &rows) }
     }
 }
@@ -279,6 +280,8 @@ mod tests {
         let last = Arc::new(Intervention::with(Action::Scale, Positions::All, vec![unit(9, 0.5)]));
         let last = Plan::new(&space(), last).unwrap();
         assert_eq!((last.forces.writes(0, 3).set, last.forces.writes(0, 3).scale), (&[][..], &[(0, 0.5)][..]));
+        let moved = Arc::new(Intervention::with(Action::Add, Positions::All, vec![unit(4, 0.25)]));
+        assert_eq!(Plan::new(&space(), moved).unwrap().forces.writes(0, 1).add, [(1, 0.25)]);
         let beyond = Arc::new(Intervention::new(Positions::All, vec![unit(10, 0.5)]));
         assert!(matches!(Plan::new(&space(), beyond), Err(ModelError::UnknownUnit { unit: 10, units: 10 })));
     }

@@ -21,6 +21,7 @@ mod engine;
 mod error;
 mod family;
 mod force;
+mod guide;
 mod hook;
 pub mod hub;
 #[doc(hidden)]
@@ -51,7 +52,7 @@ mod weights;
 pub use engine::{Engine, EngineLoad, EngineOptions, Reuse};
 pub use error::ModelError;
 pub use force::{Conditions, Plan};
-pub use likelihood::{Asked, Passage};
+pub use likelihood::{Answer, Asked, Passage, Question};
 pub use model::Model;
 pub use options::{BadOption, DeviceChoice, LoadOptions, Precision};
 pub use prepared::{BatchShape, Prepared, pack};

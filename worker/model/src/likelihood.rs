@@ -1,11 +1,16 @@
-//! Likelihoods: log probabilities of given tokens after given ones, under interventions.
+//! Likelihoods: log probabilities of given tokens after given ones, under interventions and a guide; and the residual stream meanwhile.
 
-use std::{borrow::Borrow, sync::Arc};
+use std::{borrow::Borrow, ops::Range, sync::Arc};
+
+use candle_core::{Result as TensorResult, Tensor};
+use lode_domain::guide::Reader;
 
 use crate::{
     ModelError,
     error::Result,
     force::{Conditions, Forcing},
+    guide::Guiding,
+    hook::Hook,
     model::Model,
     prepared::Prepared,
     rows::{OwnKeys, Rows},
@@ -89,15 +94,48 @@ impl Passage {
     }
 }
 
+/// What all passages of a request are asked under.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// What is forced.
+    pub conditions: Arc<Conditions>,
+    /// What weighs the next tokens.
+    pub guide: Option<Arc<Reader>>,
+    /// The block after which the residual stream is asked for.
+    pub residual: Option<u32>,
+}
+
+/// What a passage comes to.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Answer {
+    /// Natural log probabilities `[asked]`, of the full softmax at temperature 1, or of what the guide makes of it. NaN where the logits
+    /// are not finite.
+    pub log_probabilities: Vec<f32>,
+    /// Where it was asked for, the mean of the residual stream over the continuation's tokens that were run, `[width]`; empty if none
+    /// was.
+    pub residual: Vec<f32>,
+}
+
 impl Model {
-    /// Natural log probabilities of what is asked of the passages of one batch, `[passage][asked]`, in one forward pass under
-    /// `conditions`; of the full softmax at temperature 1. NaN where the logits are not finite.
+    /// Checks that the model can be asked this.
+    ///
+    /// # Errors
+    /// If it has no such block.
+    pub fn check_question(&self, question: &Question) -> Result<()> {
+        let blocks = self.decoder().blocks.len();
+        match question.residual {
+            Some(block) if block as usize >= blocks => Err(ModelError::UnknownBlock { block, blocks }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the passages of one batch come to, in one forward pass.
     ///
     /// A passage's values are the same bits whatever batch it is in and wherever it stands there.
     ///
     /// # Errors
     /// If the passages are no batch as [`pack`](crate::pack) makes them.
-    pub fn log_probabilities(&self, batch: &[&Passage], conditions: &Arc<Conditions>) -> Result<Vec<Vec<f32>>> {
+    pub fn answer(&self, batch: &[&Passage], question: &Question) -> Result<Vec<Answer>> {
         let Some(first) = batch.first() else { return Ok(Vec::new()) };
         let shape = self.batch_shape();
         let height = shape.rows(first.prepared.len());
@@ -105,38 +143,96 @@ impl Model {
         if tokens > height || batch.iter().any(|passage| shape.rows(passage.prepared.len()) != height) {
             return Err(ModelError::BadBatch { tokens, rows: height });
         }
-        let (mut rows, mut steer) = (Rows::default(), Steer::default());
+        let mut rows = Rows::default();
+        let mut looking =
+            Looking { steer: Steer::default(), block: question.residual, spans: Vec::new(), means: Vec::new() };
         // Row and token of everything asked, passage by passage.
         let mut asked: Vec<(u32, u32)> = Vec::new();
+        let mut starts = Vec::with_capacity(batch.len());
         for passage in batch {
             let start = rows.len();
+            starts.push(start);
             rows.push(&passage.prepared.ids, 0, start, passage.prepared.visible);
-            let mut forcing = Forcing::new(Arc::clone(conditions), passage.prompt_len);
-            steer.force.add(&mut forcing, start, 0, passage.prepared.len());
+            let mut forcing = Forcing::new(Arc::clone(&question.conditions), passage.prompt_len);
+            looking.steer.force.add(&mut forcing, start, 0, passage.prepared.len());
+            looking.spans.push(start + passage.prompt_len.min(passage.prepared.len())..start + passage.prepared.len());
             asked.extend(passage.asked.iter().map(|asked| (start as u32 + asked.after, asked.token)));
         }
         if !self.decoder().head.is_packed() {
             rows.fill(height);
         }
-        let x = self.decoder().forward(&rows, &mut OwnKeys, &mut steer)?;
+        let x = self.decoder().forward(&rows, &mut OwnKeys, &mut looking)?;
         let mut chosen: Vec<u32> = asked.iter().map(|(row, _)| *row).collect();
         chosen.sort_unstable();
         chosen.dedup();
+        let mut guides: Vec<Option<Guiding>> = batch.iter().map(|_| question.guide.clone().map(Guiding::new)).collect();
         let mut found = vec![f32::NAN; asked.len()];
         for some in chosen.chunks(HEAD_ROWS) {
-            let logits = self.decoder().logits(&x, some)?.to_vec2::<f32>()?;
+            let mut logits = self.decoder().logits(&x, some)?.to_vec2::<f32>()?;
+            for (row, logits) in some.iter().zip(&mut logits) {
+                let number = starts.partition_point(|&start| start <= *row as usize) - 1;
+                if let Some(guide) = &mut guides[number] {
+                    let read = *row as usize - starts[number] + 1;
+                    *logits = guide.weigh(logits, &batch[number].prepared.ids[..read]);
+                }
+            }
             let wanted = asked.iter().zip(&mut found).filter_map(|(asked, found)| {
                 let place = some.binary_search(&asked.0).ok()?;
                 Some((place, asked.1 as usize, found))
             });
             let norms: Vec<f64> = logits.iter().map(|row| log_sum_exp(row)).collect();
             for (place, token, found) in wanted {
-                *found = (f64::from(logits[place][token]) - norms[place]) as f32;
+                // What a guide ruled out has no probability at all.
+                let is_out = question.guide.is_some() && logits[place][token] == f32::MIN;
+                let own = (f64::from(logits[place][token]) - norms[place]) as f32;
+                *found = if is_out { f32::NEG_INFINITY } else { own };
             }
         }
         let mut found = found.into_iter();
-        Ok(batch.iter().map(|passage| found.by_ref().take(passage.asked.len()).collect()).collect())
+        let mut means = looking.means.into_iter();
+        let answer = |passage: &&Passage| Answer {
+            log_probabilities: found.by_ref().take(passage.asked.len()).collect(),
+            residual: means.next().unwrap_or_default(),
+        };
+        Ok(batch.iter().map(answer).collect())
     }
+}
+
+/// The hook: it forces, and takes the means of the residual stream after one block.
+struct Looking {
+    steer: Steer,
+    block: Option<u32>,
+    /// Rows of each passage that count.
+    spans: Vec<Range<usize>>,
+    /// `[passage][width]`.
+    means: Vec<Vec<f32>>,
+}
+
+impl Hook for Looking {
+    fn after(&mut self, layer: usize, output: Tensor) -> TensorResult<Tensor> {
+        self.steer.after(layer, output)
+    }
+
+    fn stream(&mut self, block: usize, x: &Tensor) -> TensorResult<()> {
+        if self.block != Some(block as u32) {
+            return Ok(());
+        }
+        self.means = self.spans.iter().map(|span| mean(x, span)).collect::<TensorResult<_>>()?;
+        Ok(())
+    }
+}
+
+/// The mean of rows `span` of `x` `[row, width]`, each number added up in the rows' order; empty of none.
+fn mean(x: &Tensor, span: &Range<usize>) -> TensorResult<Vec<f32>> {
+    if span.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows = x.narrow(0, span.start, span.len())?.to_vec2::<f32>()?;
+    let mut sums = vec![0.0; x.dim(1)?];
+    for row in &rows {
+        sums.iter_mut().zip(row).for_each(|(sum, &value)| *sum += f64::from(value));
+    }
+    Ok(sums.into_iter().map(|sum| (sum / rows.len() as f64) as f32).collect())
 }
 
 /// ln of the sum of exp; NaN if a logit is not finite.

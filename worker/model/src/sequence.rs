@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use lode_domain::{
     generation::{FinishReason, Finished, Logprobs, TokenScore},
+    guide::Reader,
     sampling::Sampling,
 };
 
@@ -11,6 +12,7 @@ use crate::{
     engine::Reuse,
     error::Result,
     force::{Conditions, Forcing},
+    guide::Guiding,
     logprobs::{largest, log_total},
     model::Model,
     pages::{PAGE, Page, PageName, Pages},
@@ -31,6 +33,8 @@ pub struct SequenceRequest {
     pub conditions: Arc<Conditions>,
     /// What is observed.
     pub watch: Arc<Watch>,
+    /// What weighs the next tokens.
+    pub guide: Option<Arc<Reader>>,
     /// How tokens are drawn.
     pub sampling: Sampling,
     /// Numbers of the samples: each draws from a random stream of its own.
@@ -42,7 +46,7 @@ impl SequenceRequest {
     pub fn new(model: &Model, prompt: &[u32], sampling: Sampling) -> Self {
         let space = Arc::clone(model.unit_space());
         let conditions = Arc::new(Conditions::new(space, Vec::new()));
-        Self { prompt: prompt.into(), conditions, watch: Arc::default(), sampling, samples: 0..1 }
+        Self { prompt: prompt.into(), conditions, watch: Arc::default(), guide: None, sampling, samples: 0..1 }
     }
 }
 
@@ -76,6 +80,7 @@ pub(crate) struct Work {
     pub names: Vec<PageName>,
     conditions: Arc<Conditions>,
     pub watch: Arc<Watch>,
+    guide: Option<Arc<Reader>>,
     sampling: Sampling,
     /// The most tokens there may be.
     limit: usize,
@@ -86,7 +91,7 @@ pub(crate) struct Work {
 impl Work {
     /// Checks the request.
     pub fn new(model: &Model, request: SequenceRequest) -> Result<Self> {
-        let SequenceRequest { prompt, conditions, watch, sampling, .. } = request;
+        let SequenceRequest { prompt, conditions, watch, guide, sampling, .. } = request;
         sampling.check()?;
         let prompt = model.check_prompt(prompt.to_vec())?;
         let len = prompt.len();
@@ -101,6 +106,7 @@ impl Work {
             prompt,
             conditions,
             watch,
+            guide,
             sampling,
         })
     }
@@ -133,6 +139,7 @@ pub(crate) struct Sequence {
     /// Pages that are full and named, and the last one's name.
     named: (usize, PageName),
     pub forcing: Forcing,
+    guiding: Option<Guiding>,
     sampler: Sampler,
     stream: TextStream,
     stops: Stops,
@@ -150,6 +157,7 @@ impl Sequence {
             past: 0,
             named: (0, START),
             forcing: Forcing::new(Arc::clone(&work.conditions), work.prompt.len()),
+            guiding: work.guide.clone().map(Guiding::new),
             sampler: Sampler::new(&work.sampling, sample),
             stream: work.stream.clone(),
             stops: Stops::new(work.sampling.stop.clone()),
@@ -212,9 +220,10 @@ impl Sequence {
     /// Draws the next token from its logits `[token]`; all pending tokens have run.
     pub fn advance(&mut self, model: &Model, logits: &[f32], observed: Vec<f32>) -> Result<StepEvent> {
         let text = model.text();
+        let weighed = self.guiding.as_mut().map(|guiding| guiding.weigh(logits, &self.tokens));
         let mut event = StepEvent {
             sequence: self.id,
-            token: self.sampler.draw(logits, &self.tokens),
+            token: self.sampler.draw(weighed.as_deref().unwrap_or(logits), &self.tokens),
             text: String::new(),
             logprobs: None,
             observed,

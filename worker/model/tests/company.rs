@@ -6,7 +6,7 @@ mod common;
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
 
-use common::{load, root, tiny::Random};
+use common::{guide, load, root, tiny::Random};
 use lode_domain::{
     generation::{FinishReason, Finished, Logprobs},
     intervention::{Action, ForcedUnit, Intervention, Positions},
@@ -56,7 +56,7 @@ fn random_request(model: &Model, random: &mut Random, samples: u32) -> SequenceR
         let count = 1 + random.below(40);
         let forced = |_| ForcedUnit { unit: UnitId(random.below(units) as u32), value: random.number() };
         let forced = (0..count).map(forced).collect();
-        let action = [Action::Set, Action::Scale][random.below(2)];
+        let action = [Action::Set, Action::Scale, Action::Add][random.below(3)];
         Intervention::with(action, positions(random), forced)
     });
     let interventions: Vec<_> = interventions.collect();
@@ -81,6 +81,7 @@ fn random_request(model: &Model, random: &mut Random, samples: u32) -> SequenceR
         prompt: prompt.into(),
         conditions: Arc::new(Conditions::of(model.unit_space(), &interventions).unwrap()),
         watch: Arc::new(Watch::new(model.unit_space(), &observations).unwrap()),
+        guide: [None, Some(guide(2.0, 30))][random.below(2)].clone(),
         sampling,
         samples: first..first + samples,
     }

@@ -6,12 +6,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{cases, load, tiny};
+use common::{cases, guide, load, tiny};
 use lode_domain::{
-    intervention::{ForcedUnit, Intervention, Positions},
+    intervention::{Action, ForcedUnit, Intervention, Positions},
     unit::{UnitId, UnitName},
 };
-use lode_model::{Conditions, Model, ModelError, Passage, pack};
+use lode_model::{Conditions, Model, ModelError, Passage, Question, pack};
 use serde_json::Value;
 
 /// Between one shape of batch and another, and f32 and float64 (`tests/golden/README.md`).
@@ -34,8 +34,12 @@ fn forcing(model: &Model, positions: Positions) -> (Arc<Conditions>, Interventio
     (conditions(model, std::slice::from_ref(&one)), one)
 }
 
+fn question(forced: &Arc<Conditions>) -> Question {
+    Question { conditions: Arc::clone(forced), guide: None, residual: None }
+}
+
 fn alone(model: &Model, passage: &Passage, forced: &Arc<Conditions>) -> Vec<f32> {
-    model.log_probabilities(&[passage], forced).unwrap().remove(0)
+    model.answer(&[passage], &question(forced)).unwrap().remove(0).log_probabilities
 }
 
 #[test]
@@ -101,12 +105,85 @@ fn a_passage_has_the_same_bits_in_any_company() {
         assert!(batches.len() < 12, "they share batches");
         for batch in batches {
             let members: Vec<&Passage> = batch.iter().map(|&number| &passages[number]).collect();
-            let together = model.log_probabilities(&members, &forced).unwrap();
+            let together = model.answer(&members, &question(&forced)).unwrap();
             for (member, together) in members.iter().zip(together) {
-                assert_eq!(alone(&model, member, &forced), together);
+                assert_eq!(alone(&model, member, &forced), together.log_probabilities);
             }
         }
     }
+}
+
+/// A direction that is added where a block writes last moves the residual stream by itself, for its own request alone.
+#[test]
+fn the_residual_stream_is_what_a_direction_moves() {
+    let folder = tiny::folder(&tiny::gpt2(), 3);
+    let model = load(folder.path());
+    let mut random = tiny::Random::new(11);
+    let text = format!(" {}", random.text(9));
+    let passage = Passage::new(model.text(), &random.text(4), &text).unwrap();
+    let layers = model.unit_space().layers();
+    let last = layers.iter().rposition(|layer| layer.name.block() == Some(0)).unwrap();
+    let units = model.unit_space().range(last);
+    let ask = |interventions: &[Intervention], block| {
+        let question = Question { residual: Some(block), ..question(&conditions(&model, interventions)) };
+        model.answer(&[&passage], &question).unwrap().remove(0)
+    };
+    let plain = ask(&[], 0);
+    assert_eq!(plain.residual.len(), units.len());
+    let moved = |amount: f32| {
+        let forced = units.clone().map(|unit| ForcedUnit { unit: UnitId(unit as u32), value: amount }).collect();
+        Intervention::with(Action::Add, Positions::All, forced)
+    };
+    let steered = ask(&[moved(0.5)], 0);
+    for (plain, steered) in plain.residual.iter().zip(&steered.residual) {
+        assert!((steered - plain - 0.5).abs() < 1e-5, "{plain} {steered}");
+    }
+    assert_ne!(ask(&[moved(0.5)], 1).residual, ask(&[], 1).residual);
+    assert_eq!(ask(&[moved(0.0)], 1), ask(&[], 1), "nothing added changes nothing");
+    let beyond = Question { residual: Some(layers.len() as u32), ..question(&conditions(&model, &[])) };
+    assert!(model.check_question(&beyond).unwrap_err().to_string().contains("its blocks are 0 to"));
+}
+
+/// p'(x) is p(x) P(concept | before, x)^strength over the candidates, normalised; the same in any company.
+#[test]
+fn a_guide_weighs_what_the_model_says() {
+    let folder = tiny::folder(&tiny::gpt2(), 3);
+    let model = load(folder.path());
+    let mut random = tiny::Random::new(13);
+    let prompt = random.text(5);
+    let (some, other) = (format!(" {}", random.text(4)), format!(" {}", random.text(6)));
+    let passage = |continuation: &str| Passage::new(model.text(), &prompt, continuation).unwrap();
+    let (passage, company) = (passage(&some), passage(&other));
+    let free = conditions(&model, &[]);
+    let ask = |guide, members: &[&Passage]| model.answer(members, &Question { guide, ..question(&free) }).unwrap();
+    let guide = |strength, candidates| Some(guide(strength, candidates));
+    let vocabulary = model.vocab_len() as u32;
+    let plain = ask(None, &[&passage]).remove(0).log_probabilities;
+    let without = ask(guide(0.0, vocabulary), &[&passage]).remove(0).log_probabilities;
+    plain.iter().zip(&without).for_each(|(a, b)| assert!((a - b).abs() < 1e-5, "strength 0 changes nothing"));
+    let guided = ask(guide(3.0, vocabulary), &[&passage]).remove(0).log_probabilities;
+    assert!(plain.iter().zip(&guided).any(|(a, b)| (a - b).abs() > 1e-3), "{plain:?} {guided:?}");
+    assert_eq!(ask(guide(3.0, vocabulary), &[&company, &passage])[1].log_probabilities, guided, "in company too");
+
+    // The first token by hand, from the model's logits.
+    let ids: Vec<u32> = model.text().encode_prompt(&prompt).unwrap();
+    let logits = model.next_logits(&ids, &[]).unwrap();
+    let reader = guide(3.0, vocabulary).unwrap();
+    let mut state = reader.start();
+    ids.iter().for_each(|&token| reader.read(&mut state, token));
+    let weighed: Vec<f32> = (0..vocabulary)
+        .map(|token| {
+            let mut after = state.clone();
+            reader.read(&mut after, token);
+            logits[token as usize] + 3.0 * reader.log_probability(&after)
+        })
+        .collect();
+    let expected = log_softmax(&weighed, passage.asked()[0].token as usize);
+    assert!((f64::from(guided[0]) - expected).abs() < TOLERANCE, "{} {expected}", guided[0]);
+
+    // Few candidates: their probabilities are larger, and others have none.
+    let few = ask(guide(0.0, 1), &[&passage]).remove(0).log_probabilities;
+    assert!(few.iter().all(|&log| log == 0.0 || log == f32::NEG_INFINITY), "{few:?}");
 }
 
 /// The logits of PyTorch in float64, with and without units forced.

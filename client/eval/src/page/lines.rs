@@ -19,7 +19,7 @@ const BOTTOM: f64 = 40.0;
 const NAME_HEIGHT: f64 = 13.0;
 
 /// Lines are told apart by these too.
-const DASHES: [&str; SERIES] = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 4"];
+pub(super) const DASHES: [&str; SERIES] = ["", "7 3", "2 3", "9 3 2 3", "4 2", "1 4"];
 
 /// A value on a curve.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -204,7 +204,7 @@ fn runs(points: &[Option<Point>]) -> Vec<Vec<(usize, Point)>> {
 }
 
 /// A mark of a form of its own for each curve.
-fn marker(number: usize, x: f64, y: f64) -> String {
+pub(super) fn marker(number: usize, x: f64, y: f64) -> String {
     let d = match number {
         0 => format!("M{:.1} {y:.1}a3 3 0 1 0 6 0a3 3 0 1 0 -6 0", x - 3.0),
         1 => format!("M{:.1} {:.1}h5.4v5.4h-5.4z", x - 2.7, y - 2.7),

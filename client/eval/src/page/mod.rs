@@ -3,23 +3,29 @@
 //! A page is legible in light and dark and on paper, and says nothing by colour alone: lines differ in dash and marker too, cells
 //! of a heat map carry their numbers.
 
+mod dots;
 mod figure;
 mod heat;
 mod histogram;
 mod lines;
 pub mod palette;
+mod plane;
 mod scale;
 
 use std::fmt::Write as _;
 
 pub use self::{
+    dots::Dots,
     figure::{Figure, figures},
     heat::Heat,
     histogram::Histogram,
     lines::{Line, Lines, Point, YScale},
+    plane::{Path, Plane},
 };
 
 const STYLE: &str = include_str!("style.css");
+/// Tables with more columns are set smaller.
+const MANY_COLUMNS: usize = 9;
 
 /// A report under way.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +78,9 @@ impl Page {
 
     /// Names and values.
     pub fn facts(&mut self, facts: &[(String, String)]) -> &mut Self {
+        if facts.is_empty() {
+            return self;
+        }
         self.body.push_str("<dl>\n");
         for (name, value) in facts {
             let _ = writeln!(self.body, "<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value));
@@ -80,23 +89,29 @@ impl Page {
         self
     }
 
-    /// A table; columns whose every cell reads as a number stand to the right.
+    /// A table; columns whose every cell reads as a number stand to the right, and those without a cell that says anything are left
+    /// out.
     pub fn table(&mut self, columns: &[&str], rows: &[Vec<String>]) -> &mut Self {
+        let says =
+            |place: usize| rows.is_empty() || rows.iter().any(|row| row.get(place).is_some_and(|c| !c.is_empty()));
         let numeric = |place: usize| {
             let is_number = |text: &str| text.starts_with(|c: char| c.is_ascii_digit() || matches!(c, '-' | '−'));
             rows.iter().filter_map(|row| row.get(place)).all(|cell| cell.is_empty() || is_number(cell))
         };
-        let class: Vec<&str> =
-            (0..columns.len()).map(|place| if numeric(place) { " class=\"n\"" } else { "" }).collect();
-        self.body.push_str("<div class=\"wide\"><table>\n<thead><tr>");
-        for (name, class) in columns.iter().zip(&class) {
-            let _ = write!(self.body, "<th scope=\"col\"{class}>{}</th>", escaped(name));
+        let shown: Vec<(usize, &str)> = (0..columns.len())
+            .filter(|&place| says(place))
+            .map(|place| (place, if numeric(place) { " class=\"n\"" } else { "" }))
+            .collect();
+        let dense = if shown.len() > MANY_COLUMNS { " class=\"dense\"" } else { "" };
+        let _ = write!(self.body, "<div class=\"wide\"><table{dense}>\n<thead><tr>");
+        for (place, class) in &shown {
+            let _ = write!(self.body, "<th scope=\"col\"{class}>{}</th>", escaped(columns[*place]));
         }
         self.body.push_str("</tr></thead>\n<tbody>\n");
         for row in rows {
             self.body.push_str("<tr>");
-            for (cell, class) in row.iter().zip(&class) {
-                let _ = write!(self.body, "<td{class}>{}</td>", escaped(cell));
+            for (place, class) in &shown {
+                let _ = write!(self.body, "<td{class}>{}</td>", escaped(row.get(*place).map_or("", String::as_str)));
             }
             self.body.push_str("</tr>\n");
         }
@@ -114,7 +129,7 @@ impl Page {
     pub fn samples(&mut self, samples: &[Marked]) -> &mut Self {
         self.body.push_str("<ul class=\"samples\">\n");
         for sample in samples {
-            let _ = write!(self.body, "<li><span class=\"label\">{}</span> ", escaped(&sample.label));
+            let _ = write!(self.body, "<li><span class=\"label\">{}</span>", escaped(&sample.label));
             let _ = write!(self.body, "<span class=\"prompt\">{}</span>", escaped(&sample.prompt));
             let mut at = 0;
             for place in &sample.places {
@@ -177,6 +192,16 @@ mod tests {
         assert!(html.contains("Then</span> the <mark>goal</mark> <mark>&lt;x&gt;</mark>"), "{html}");
         assert!(html.contains("<th scope=\"col\" class=\"n\">ap</th>"));
         assert!(html.contains("<a href=\"#s2\">Texts</a>"));
+    }
+
+    #[test]
+    fn columns_that_say_nothing_are_left_out() {
+        let mut page = Page::new("t", "l");
+        let row = |judge: &str| vec!["a".to_owned(), judge.to_owned(), "1".to_owned()];
+        page.table(&["concept", "judge", "k"], &[row(""), row("")]);
+        assert!(!page.html().contains("judge") && page.html().contains("<td class=\"n\">1</td>"));
+        page.table(&["concept", "judge", "k"], &[row(""), row("2")]);
+        assert!(page.html().contains("judge"));
     }
 
     #[test]

@@ -211,6 +211,7 @@ impl Demo<'_> {
                 observe: Vec::new(),
                 sampling: sampling.clone(),
                 samples,
+                guide: None,
             };
             texts.extend(self.samples(request).await?);
         }

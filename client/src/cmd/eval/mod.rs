@@ -1,10 +1,13 @@
 //! `lode eval`: the paper's experiments, each by one command.
 
+mod baselines;
 mod cells;
 mod experts;
 mod lists;
+mod method;
 mod outcome;
 mod parity;
+mod sentences;
 mod settings;
 mod store;
 mod sweep;

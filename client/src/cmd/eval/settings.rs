@@ -48,6 +48,9 @@ pub(super) struct SharedArgs {
     /// Seed of texts, random units and intervals; the same seed gives the same files, byte for byte.
     #[arg(long, value_name = "S", default_value_t = 1, help_heading = "Sampling")]
     pub(super) seed: u64,
+    /// Only measure N cells of each kind, evenly spread over all of them, and say how long all will take; what they come to is kept.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) plan: Option<u32>,
     /// Requests under way at once.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(super) parallel: u32,
@@ -70,6 +73,11 @@ impl SharedArgs {
         };
         sampling.check().map_err(|bad| anyhow::anyhow!("--{bad}"))?;
         Ok(sampling)
+    }
+
+    /// Where units are forced, and directions added.
+    pub(super) fn positions(&self) -> Positions {
+        self.positions
     }
 
     /// do(c,k) as the flags have it.

@@ -8,12 +8,13 @@ use lode_client::{Client, Fault};
 use lode_domain::{
     generation::{FinishReason, GenerateEvent, GenerateRequest},
     id::ModelName,
-    intervention::Condition,
     likelihood::{Passage, ScoreRequest, ScoredPassage},
     sampling::Sampling,
 };
 use lode_eval::perplexity::Surprise;
 use serde::{Deserialize, Serialize};
+
+use super::method::Treatment;
 
 /// How often a call is made again that failed for want of a worker: half a minute in all.
 const PATIENCE: u32 = 5;
@@ -43,7 +44,7 @@ impl Writer {
     pub(super) async fn write(
         &self,
         prompts: &[String],
-        conditions: &[Condition],
+        treatment: &Treatment,
         samples: u32,
     ) -> anyhow::Result<Vec<Text>> {
         let mut texts = Vec::new();
@@ -53,11 +54,12 @@ impl Writer {
             if own > 0 {
                 let request = GenerateRequest {
                     model: self.model.clone(),
-                    prompt: prompt.clone(),
-                    conditions: conditions.to_vec(),
+                    prompt: format!("{}{prompt}", treatment.instruction),
+                    conditions: treatment.conditions.clone(),
                     observe: Vec::new(),
                     sampling: self.sampling.clone(),
                     samples: own,
+                    guide: treatment.guide.clone(),
                 };
                 texts.extend(patiently(|| self.continuations(&request, number)).await?);
             }
@@ -104,7 +106,8 @@ impl Writer {
             |text: &Text| Passage { prompt: prompts[text.prompt].clone(), continuations: vec![text.text.clone()] };
         let passages: Vec<Passage> = texts.iter().filter(is_scored).map(passage).collect();
         let mut scored =
-            if passages.is_empty() { Vec::new() } else { self.score(model, Vec::new(), passages).await? }.into_iter();
+            if passages.is_empty() { Vec::new() } else { self.score(model, &Treatment::default(), passages).await? }
+                .into_iter();
         let surprise = |text: &Text| {
             let one = if is_scored(&text) { scored.next() } else { None }?;
             let surprise: Surprise = one.iter().map(|one| Surprise::of(&one.log_probabilities)).collect();
@@ -113,14 +116,35 @@ impl Writer {
         Ok(texts.iter().map(surprise).collect())
     }
 
-    /// How probable continuations are, `[passage][continuation]`.
+    /// How probable continuations are under a treatment, `[passage][continuation]`.
     pub(super) async fn score(
         &self,
         model: &ModelName,
-        conditions: Vec<Condition>,
-        passages: Vec<Passage>,
+        treatment: &Treatment,
+        mut passages: Vec<Passage>,
     ) -> anyhow::Result<Vec<ScoredPassage>> {
-        let request = ScoreRequest { model: model.clone(), conditions, seed: self.sampling.seed, passages };
+        passages.iter_mut().for_each(|passage| passage.prompt.insert_str(0, &treatment.instruction));
+        let request = ScoreRequest {
+            model: model.clone(),
+            conditions: treatment.conditions.clone(),
+            seed: self.sampling.seed,
+            passages,
+            guide: treatment.guide.clone(),
+            residual: None,
+        };
+        patiently(|| self.client.score(request.clone())).await
+    }
+
+    /// What the model as it is makes of texts: their tokens, and the mean of the residual stream after a block.
+    pub(super) async fn read(&self, passages: Vec<Passage>, block: u32) -> anyhow::Result<Vec<ScoredPassage>> {
+        let request = ScoreRequest {
+            model: self.model.clone(),
+            conditions: Vec::new(),
+            seed: self.sampling.seed,
+            passages,
+            guide: None,
+            residual: Some(block),
+        };
         patiently(|| self.client.score(request.clone())).await
     }
 }

@@ -13,6 +13,15 @@ pub(crate) struct RowWrites<'a> {
     pub set: &'a [(u32, f32)],
     /// Columns and what they are multiplied by.
     pub scale: &'a [(u32, f32)],
+    /// Columns and what is added to them.
+    pub add: &'a [(u32, f32)],
+}
+
+impl RowWrites<'_> {
+    /// Whether nothing is written.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.scale.is_empty() && self.add.is_empty()
+    }
 }
 
 /// Writes into `x` `[row, column]`, contiguous f32, in place. Cost grows with the numbers written alone.
@@ -50,6 +59,7 @@ impl InplaceOp1 for Write<'_> {
             let row = &mut x[writes.row * self.width..][..self.width];
             writes.set.iter().for_each(|&(column, value)| row[column as usize] = value);
             writes.scale.iter().for_each(|&(column, factor)| row[column as usize] *= factor);
+            writes.add.iter().for_each(|&(column, amount)| row[column as usize] += amount);
         }
         Ok(())
     }
@@ -77,6 +87,10 @@ fn composed(x: &Tensor, width: usize, rows: &[RowWrites<'_>]) -> Result<()> {
         let scaled = (flat.index_select(&places, 0)? * factors)?;
         flat.scatter_set(&places, &scaled, 0)?;
     }
+    if let Some((places, amounts)) = listed(|writes| writes.add.to_vec())? {
+        let moved = (flat.index_select(&places, 0)? + amounts)?;
+        flat.scatter_set(&places, &moved, 0)?;
+    }
     Ok(())
 }
 
@@ -90,8 +104,8 @@ mod tests {
     fn kernel_and_composed_operations_agree() {
         let x = Tensor::randn(0f32, 1.0, (5, 7), &Device::Cpu).unwrap();
         let rows = [
-            RowWrites { row: 1, set: &[(0, 3.0), (6, -1.0)], scale: &[(2, 0.5)] },
-            RowWrites { row: 4, set: &[], scale: &[(3, -2.0), (4, 0.0)] },
+            RowWrites { row: 1, set: &[(0, 3.0), (6, -1.0)], scale: &[(2, 0.5)], add: &[(5, 0.25)] },
+            RowWrites { row: 4, set: &[], scale: &[(3, -2.0), (4, 0.0)], add: &[(0, -1.0)] },
         ];
         let (kernel, library) = (x.copy().unwrap(), x.copy().unwrap());
         write(&kernel, &rows).unwrap();
@@ -100,6 +114,7 @@ mod tests {
         let after = kernel.to_vec2::<f32>().unwrap();
         assert_eq!(after, library.to_vec2::<f32>().unwrap());
         assert_eq!([after[1][0], after[1][6], after[1][2]], [3.0, -1.0, before[1][2] * 0.5]);
+        assert_eq!([after[1][5], after[4][0]], [before[1][5] + 0.25, before[4][0] - 1.0]);
         assert_eq!((&after[0], &after[2], after[4][3]), (&before[0], &before[2], before[4][3] * -2.0));
         assert_eq!(read(&kernel, &[(1, 6), (0, 3)]).unwrap(), [-1.0, before[0][3]]);
     }

@@ -90,6 +90,7 @@ impl Work {
             observe: Vec::new(),
             sampling,
             samples: self.shape.samples,
+            guide: None,
         }
     }
 }

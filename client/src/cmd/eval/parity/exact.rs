@@ -7,7 +7,12 @@ use lode_eval::parity::{Next, bisect};
 use serde::Serialize;
 
 use super::Parity;
-use crate::cmd::eval::{cells::measured, settings::ConditionKey, store::Store, writing::Writer};
+use crate::cmd::eval::{
+    cells::{Estimate, estimated, measured},
+    method::{Method, TreatmentKey},
+    store::Store,
+    writing::Writer,
+};
 
 /// Contexts of one request.
 const CHUNK: usize = 512;
@@ -24,7 +29,7 @@ struct Key<'a> {
     eval: &'static str,
     version: &'static str,
     model: String,
-    condition: Option<ConditionKey>,
+    treatment: Option<TreatmentKey>,
     first: &'a [String],
     second: &'a [String],
     /// BLAKE3 of the contexts, which would be long.
@@ -38,12 +43,8 @@ struct Request {
     contexts: Vec<usize>,
 }
 
-/// The pairs of every context under either concept: `[concept][context]` by k. Nothing forced counts for both.
-pub(super) async fn over_grid(
-    parity: &Parity<'_>,
-    writer: &Writer,
-    store: &mut Store,
-) -> anyhow::Result<[Vec<ByK>; 2]> {
+/// All that a grid asks: nothing forced counts for both concepts.
+fn of_grid(parity: &Parity<'_>) -> Vec<Request> {
     let all: Vec<usize> = (0..parity.contexts.len()).collect();
     let mut requests = Vec::new();
     for &k in &parity.ks {
@@ -52,9 +53,32 @@ pub(super) async fn over_grid(
             requests.extend(chunks.map(|contexts| Request { concept, k, contexts: contexts.to_vec() }));
         }
     }
-    let mut found = [vec![ByK::new(); all.len()], vec![ByK::new(); all.len()]];
+    requests
+}
+
+/// The pairs of every context under either concept: `[concept][context]` by k.
+pub(super) async fn over_grid(
+    parity: &Parity<'_>,
+    writer: &Writer,
+    store: &mut Store,
+) -> anyhow::Result<[Vec<ByK>; 2]> {
+    let requests = of_grid(parity);
+    let mut found = [vec![ByK::new(); parity.contexts.len()], vec![ByK::new(); parity.contexts.len()]];
     take(&mut found, &requests, run(parity, writer, store, &requests).await?);
     Ok(found)
+}
+
+/// How long a grid takes, by `part` of its requests.
+pub(super) async fn plan(
+    parity: &Parity<'_>,
+    writer: &Writer,
+    store: &mut Store,
+    part: u32,
+) -> anyhow::Result<Estimate> {
+    let requests = of_grid(parity);
+    let keys = keys(parity, &requests)?;
+    let settings = (what(parity.method), parity.args.shared.parallel, part);
+    estimated(store, &keys, settings, async |number| ask(parity, writer, &requests[number]).await).await
 }
 
 /// The same with few k for each context: bisection up to the largest of the grid.
@@ -109,42 +133,54 @@ fn take(found: &mut [Vec<ByK>; 2], requests: &[Request], pairs: Vec<Vec<Pair>>) 
     }
 }
 
+/// What is measured, for people.
+fn what(method: Method) -> &'static str {
+    match method {
+        Method::Do => "next-word probabilities",
+        Method::Prompt => "next-word probabilities after an instruction",
+        Method::Fudge => "next-word probabilities under FUDGE",
+        Method::Steer => "next-word probabilities under steering",
+    }
+}
+
+fn texts<'p>(parity: &'p Parity<'_>, request: &Request) -> Vec<&'p str> {
+    request.contexts.iter().map(|&context| parity.contexts[context].text.as_str()).collect()
+}
+
+fn keys(parity: &Parity<'_>, requests: &[Request]) -> anyhow::Result<Vec<String>> {
+    let key = |request: &Request| {
+        let key = Key {
+            eval: "parity-exact",
+            version: env!("CARGO_PKG_VERSION"),
+            model: parity.model.hash.to_string(),
+            treatment: parity.key(request.concept, request.k),
+            first: &parity.args.first_words,
+            second: &parity.args.second_words,
+            contexts: blake3::hash(texts(parity, request).join("\n").as_bytes()).to_hex().to_string(),
+        };
+        Ok(serde_json::to_string(&key)?)
+    };
+    requests.iter().map(key).collect()
+}
+
 async fn run(
     parity: &Parity<'_>,
     writer: &Writer,
     store: &mut Store,
     requests: &[Request],
 ) -> anyhow::Result<Vec<Vec<Pair>>> {
-    let texts = |request: &Request| -> Vec<&str> {
-        request.contexts.iter().map(|&context| parity.contexts[context].text.as_str()).collect()
-    };
-    let key = |request: &Request| {
-        let condition = parity.condition(request.concept, request.k);
-        let key = Key {
-            eval: "parity-exact",
-            version: env!("CARGO_PKG_VERSION"),
-            model: parity.model.hash.to_string(),
-            condition: condition.and_then(|one| ConditionKey::of(&parity.subjects[request.concept], &one)),
-            first: &parity.args.first_words,
-            second: &parity.args.second_words,
-            contexts: blake3::hash(texts(request).join("\n").as_bytes()).to_hex().to_string(),
-        };
-        serde_json::to_string(&key)
-    };
-    let keys = requests.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+    let settings = (what(parity.method), parity.args.shared.parallel);
+    let keys = keys(parity, requests)?;
+    measured(store, &keys, settings, async |number| ask(parity, writer, &requests[number]).await).await
+}
+
+async fn ask(parity: &Parity<'_>, writer: &Writer, request: &Request) -> anyhow::Result<Vec<Pair>> {
     let (first, second) = (&parity.args.first_words, &parity.args.second_words);
-    measured(store, &keys, ("next-word probabilities", parity.args.shared.parallel), async |number| {
-        let request = &requests[number];
-        let continuations: Vec<String> = first.iter().chain(second).map(|word| format!(" {word}")).collect();
-        let passages = texts(request)
-            .into_iter()
-            .map(|text| Passage { prompt: text.to_owned(), continuations: continuations.clone() })
-            .collect();
-        let conditions = parity.condition(request.concept, request.k).into_iter().collect();
-        let scored = writer.score(&writer.model, conditions, passages).await?;
-        Ok(scored.iter().map(|passage| pair(passage, first.len())).collect())
-    })
-    .await
+    let continuations: Vec<String> = first.iter().chain(second).map(|word| format!(" {word}")).collect();
+    let passage = |text: &str| Passage { prompt: text.to_owned(), continuations: continuations.clone() };
+    let passages = texts(parity, request).into_iter().map(passage).collect();
+    let scored = writer.score(&writer.model, &parity.treatment(request.concept, request.k), passages).await?;
+    Ok(scored.iter().map(|passage| pair(passage, first.len())).collect())
 }
 
 /// The groups' probabilities: words exclude each other, so they add up.
@@ -165,7 +201,11 @@ mod tests {
 
     #[test]
     fn groups_add_up() {
-        let word = |p: f32| ScoredContinuation { tokens: vec![1], log_probabilities: vec![p.ln()] };
+        let word = |p: f32| ScoredContinuation {
+            tokens: vec![1],
+            log_probabilities: vec![p.ln()],
+            ..ScoredContinuation::default()
+        };
         let (first, second) = pair(&vec![word(0.25), word(0.125), word(0.5)], 2).unwrap();
         assert!((first - 0.375).abs() < 1e-6 && (second - 0.5).abs() < 1e-6);
         assert_eq!(pair(&vec![word(0.25), word(f32::NAN)], 1), None);

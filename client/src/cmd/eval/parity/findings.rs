@@ -13,6 +13,7 @@ use super::{
     exact::ByK,
     sampled::{Place, Sampled},
 };
+use crate::cmd::eval::method::Method;
 
 /// One context under one concept.
 #[derive(Clone, Debug)]
@@ -58,6 +59,8 @@ pub(super) struct Findings {
     pub(super) sampled: BTreeMap<Place, Sampled>,
     pub(super) each: Vec<Finding>,
     seed: u64,
+    /// Whether there is something between one strength and the next.
+    is_graded: bool,
 }
 
 /// Differences by k, where there are numbers.
@@ -67,7 +70,8 @@ pub(super) fn curve(by_k: &ByK) -> Vec<(f64, f64)> {
 
 impl Findings {
     pub(super) fn new(parity: &Parity<'_>, exact: [Vec<ByK>; 2], sampled: BTreeMap<Place, Sampled>) -> Self {
-        let mut findings = Self { exact, sampled, each: Vec::new(), seed: parity.args.shared.seed };
+        let (seed, is_graded) = (parity.args.shared.seed, parity.method != Method::Prompt);
+        let mut findings = Self { exact, sampled, each: Vec::new(), seed, is_graded };
         for context in 0..parity.contexts.len() {
             for concept in 0..2 {
                 findings.each.push(findings.finding(context, concept));
@@ -81,6 +85,11 @@ impl Findings {
         self.sampled.get(&Place { concept: if k == 0 { 0 } else { concept }, context, k })
     }
 
+    /// Nothing lies between no instruction and one.
+    fn whole(&self, k: f64) -> f64 {
+        if self.is_graded { k } else { k.ceil() }
+    }
+
     fn finding(&self, context: usize, concept: usize) -> Finding {
         let exact = curve(&self.exact[concept][context]);
         let sampled_at = |k: f64| self.sample(concept, context, k as u32);
@@ -89,7 +98,7 @@ impl Findings {
         let perplexities: Vec<Option<f64>> =
             exact.iter().map(|&(k, _)| sampled_at(k).and_then(Sampled::perplexity)).collect();
         let bias = exact.first().filter(|(k, _)| *k == 0.0).map(|(_, delta)| *delta);
-        let parity = parity_point(&exact);
+        let parity = parity_point(&exact).map(|k| self.whole(k));
         // After a bisection only the k above the parity point was sampled.
         let above = parity.and_then(|k| sampled_at(k.ceil())).and_then(Sampled::perplexity);
         Finding {
@@ -98,9 +107,9 @@ impl Findings {
             bias,
             opposes: bias.is_some_and(|bias| if concept == 0 { bias < 0.0 } else { bias > 0.0 }),
             parity,
-            sampled_parity: parity_point(&sampled),
+            sampled_parity: parity_point(&sampled).map(|k| self.whole(k)),
             perplexity: perplexities.first().copied().flatten(),
-            perplexity_at_parity: at_parity(&exact, &perplexities).or(above),
+            perplexity_at_parity: if self.is_graded { at_parity(&exact, &perplexities).or(above) } else { above },
         }
     }
 

@@ -1,5 +1,6 @@
 //! `lode eval parity`: how many units it takes until two groups of words are equally probable.
 
+mod beside;
 mod contexts;
 mod exact;
 mod findings;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use lode_client::Client;
-use lode_domain::{concept::ConceptId, intervention::Condition, record::ModelRecord};
+use lode_domain::{concept::ConceptId, record::ModelRecord};
 
 use self::{
     contexts::{Context, contexts},
@@ -18,8 +19,12 @@ use self::{
     sampled::{Place, sampled},
 };
 use super::{
+    baselines::Baselines,
+    cells::Estimate,
     experts::Experts,
+    method::{Method, MethodArgs, Treatment, TreatmentKey},
     outcome::Outcome,
+    sentences::{needed, sentences},
     settings::{SharedArgs, Subject, grid, model_record, subjects},
     store::Store,
     writing::Writer,
@@ -27,7 +32,7 @@ use super::{
 use crate::{
     args::Global,
     cmd::session::on_workers,
-    output::{Format, print},
+    output::{Format, Report, print},
 };
 
 /// Experts that the page tells of.
@@ -39,11 +44,12 @@ const TOP: u32 = 50;
 /// from the distribution of the next token, and by sampling, as the paper's reference code counts. The parity point is the k at
 /// which the difference first changes its sign, interpolated. The first concept is the one that makes the first group of words
 /// more probable. Results, a page and tables go to --out; a run that was broken off goes on there.
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   lode eval parity --model gpt2 --concepts gender/woman gender/man --out parity
   lode eval parity --model gpt2 --concepts gender/woman gender/man --samples 0 --bisect --out parity
-  lode eval parity --model gpt2 --concepts gender/woman gender/man --contexts mine.json --k 0,10,20,40,80 --out parity")]
+  lode eval parity --model gpt2 --concepts gender/woman gender/man --contexts mine.json --k 0,10,20,40,80 --out parity
+  lode eval parity --model gpt2 --concepts gender/woman gender/man --methods prompt,fudge,steer --sentences concepts/ --out parity")]
 pub(crate) struct Args {
     #[command(flatten)]
     shared: SharedArgs,
@@ -75,14 +81,19 @@ pub(crate) struct Args {
     /// Occupations whose continuations are shown.
     #[arg(long, value_name = "WORD", value_delimiter = ',', default_value = "nurse,warrior")]
     show: Vec<String>,
+    #[command(flatten)]
+    methods: MethodArgs,
 }
 
-/// All that was resolved before the first number.
+/// All that was resolved before the first number of a method.
 struct Parity<'a> {
     args: &'a Args,
-    model: ModelRecord,
-    contexts: Vec<Context>,
-    subjects: Vec<Subject>,
+    model: &'a ModelRecord,
+    contexts: &'a [Context],
+    subjects: &'a [Subject],
+    baselines: &'a Baselines<'a>,
+    method: Method,
+    /// Strengths of the method, ascending from 0: k for do(c,k).
     ks: Vec<u32>,
 }
 
@@ -98,6 +109,10 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 /// What can be refused before a cluster is asked.
 fn check(args: &Args) -> anyhow::Result<Vec<Context>> {
     args.shared.sampling(args.max_new_tokens)?;
+    args.methods.all()?;
+    if args.shared.plan.is_some() && args.bisect {
+        bail!("--plan --bisect: how many k a search needs is known afterwards; plan the grid");
+    }
     for (flag, words) in [("--first-words", &args.first_words), ("--second-words", &args.second_words)] {
         let is_word = |word: &&String| !word.is_empty() && word.chars().all(char::is_alphabetic);
         if let Some(word) = words.iter().find(|word| !is_word(word)) {
@@ -126,25 +141,68 @@ async fn parity(client: &Client, args: &Args, contexts: Vec<Context>, format: Fo
     let mut store = Store::open(&shared.out.join("results.log"))?;
     let sampling = shared.sampling(args.max_new_tokens)?;
     let writer = Writer { client: client.clone(), model: model.name.clone(), sampling };
-    let run = Parity { args, model, contexts, subjects, ks };
-    let exact = if args.bisect {
-        exact::by_bisection(&run, &writer, &mut store).await?
-    } else {
-        exact::over_grid(&run, &writer, &mut store).await?
-    };
-    let places = if args.samples == 0 { Vec::new() } else { run.places(&exact) };
-    let samples = sampled(&run, &writer, &mut store, &places).await?;
-    let findings = Findings::new(&run, exact, places.into_iter().zip(samples).collect());
-    let experts = Experts::ask(client, &run.model.name, (&args.concepts, recipe), TOP.min(run.model.units())).await?;
-    let page = show::page(&run, &findings, &experts);
-    Outcome { name: "parity", report: &show::report(&run, &findings, Format::Json), page: &page }.write(&shared.out)?;
-    print(&show::report(&run, &findings, format), format)
+    let methods = args.methods.all()?;
+    let mut baselines = Baselines::new(shared, &args.methods, subjects.len());
+    if methods.iter().any(|method| method.learns()) {
+        let known = needed(&args.concepts, &sentences(&args.concepts, &args.methods.sentences)?)?;
+        baselines = baselines.learn(&writer, (&model, &methods), &known).await?;
+    }
+    let (mut found, mut plan) = (Vec::new(), Vec::new());
+    for method in methods {
+        let ks = if method == Method::Do { ks.clone() } else { args.methods.grid(method) };
+        let (model, contexts, subjects, baselines) = (&model, &contexts[..], &subjects[..], &baselines);
+        let run = Parity { args, model, contexts, subjects, baselines, method, ks };
+        if let Some(part) = shared.plan {
+            plan.extend(run.plan(&writer, &mut store, part).await?);
+            continue;
+        }
+        let findings = run.measure(&writer, &mut store).await?;
+        found.push((run, findings));
+    }
+    if shared.plan.is_some() {
+        return print(&Report::of(Estimate::table(&plan)), format);
+    }
+    let experts = Experts::ask(client, &model.name, (&args.concepts, recipe), TOP.min(model.units())).await?;
+    let page = show::page(&found, &experts);
+    Outcome { name: "parity", report: &show::report(&found, Format::Json), page: &page }.write(&shared.out)?;
+    print(&show::report(&found, format), format)
 }
 
 impl Parity<'_> {
-    /// do(c,k) of one of the two concepts; nothing for k = 0.
-    fn condition(&self, concept: usize, k: u32) -> Option<Condition> {
-        (k > 0).then(|| self.args.shared.condition(&self.subjects[concept], k))
+    /// Whether few k are measured for each context, instead of all of the grid.
+    fn bisects(&self) -> bool {
+        self.args.bisect && self.method == Method::Do
+    }
+
+    /// What is done for one of the two concepts; nothing for k = 0.
+    fn treatment(&self, concept: usize, k: u32) -> Treatment {
+        self.baselines.treatment(self.method, (concept, &self.subjects[concept]), k)
+    }
+
+    /// What that follows from.
+    fn key(&self, concept: usize, k: u32) -> Option<TreatmentKey> {
+        self.baselines.key(self.method, (concept, &self.subjects[concept]), k)
+    }
+
+    /// How long it takes, by `part` of each kind of measurement.
+    async fn plan(&self, writer: &Writer, store: &mut Store, part: u32) -> anyhow::Result<Vec<Estimate>> {
+        let mut plan = vec![exact::plan(self, writer, store, part).await?];
+        if self.args.samples > 0 {
+            let places = self.places(&Default::default());
+            plan.push(sampled::plan(self, writer, (store, &places), part).await?);
+        }
+        Ok(plan)
+    }
+
+    async fn measure(&self, writer: &Writer, store: &mut Store) -> anyhow::Result<Findings> {
+        let exact = if self.bisects() {
+            exact::by_bisection(self, writer, store).await?
+        } else {
+            exact::over_grid(self, writer, store).await?
+        };
+        let places = if self.args.samples == 0 { Vec::new() } else { self.places(&exact) };
+        let samples = sampled(self, writer, store, &places).await?;
+        Ok(Findings::new(self, exact, places.into_iter().zip(samples).collect()))
     }
 
     /// What is sampled: every k of the grid; after a bisection nothing forced, and the k at parity.
@@ -152,7 +210,7 @@ impl Parity<'_> {
         let mut places = Vec::new();
         for context in 0..self.contexts.len() {
             for (concept, by_context) in exact.iter().enumerate() {
-                let ks: Vec<u32> = if self.args.bisect {
+                let ks: Vec<u32> = if self.bisects() {
                     let curve = findings::curve(&by_context[context]);
                     let parity = lode_eval::parity::parity_point(&curve).map(|k| k.ceil() as u32);
                     [0].into_iter().chain(parity).collect()
@@ -199,6 +257,9 @@ mod tests {
             ("--concepts a/b c/d --temperature -1", "--temperature"),
             ("--concepts a/b c/d --samples 2000", "2000"),
             ("--concepts a/b c/d --contexts /nowhere/c.json", "/nowhere/c.json"),
+            ("--concepts a/b c/d --plan --bisect", "plan the grid"),
+            ("--concepts a/b c/d --methods pplm", "pplm"),
+            ("--concepts a/b c/d --instruction x", "--instruction"),
         ] {
             let refused = read(line).unwrap_err();
             assert!(refused.contains(said), "{line}: {refused}");

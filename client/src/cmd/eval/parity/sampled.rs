@@ -4,7 +4,12 @@ use lode_eval::{perplexity::Surprise, pronoun::begins_with};
 use serde::{Deserialize, Serialize};
 
 use super::Parity;
-use crate::cmd::eval::{cells::measured, settings::ConditionKey, store::Store, writing::Writer};
+use crate::cmd::eval::{
+    cells::{Estimate, estimated, measured},
+    method::{Method, TreatmentKey},
+    store::Store,
+    writing::Writer,
+};
 
 /// Continuations that are kept to be shown.
 const KEPT: usize = 2;
@@ -49,12 +54,40 @@ struct Key<'a> {
     eval: &'static str,
     version: &'static str,
     model: String,
-    condition: Option<ConditionKey>,
+    treatment: Option<TreatmentKey>,
     first: &'a [String],
     second: &'a [String],
     context: &'a str,
     samples: u32,
     sampling: &'a lode_domain::sampling::Sampling,
+}
+
+/// What is measured, for people.
+fn what(method: Method) -> &'static str {
+    match method {
+        Method::Do => "contexts continued",
+        Method::Prompt => "contexts continued after an instruction",
+        Method::Fudge => "contexts continued under FUDGE",
+        Method::Steer => "contexts continued under steering",
+    }
+}
+
+fn keys(parity: &Parity<'_>, writer: &Writer, places: &[Place]) -> anyhow::Result<Vec<String>> {
+    let key = |place: &Place| {
+        let key = Key {
+            eval: "parity-sampled",
+            version: env!("CARGO_PKG_VERSION"),
+            model: parity.model.hash.to_string(),
+            treatment: parity.key(place.concept, place.k),
+            first: &parity.args.first_words,
+            second: &parity.args.second_words,
+            context: &parity.contexts[place.context].text,
+            samples: parity.args.samples,
+            sampling: &writer.sampling,
+        };
+        Ok(serde_json::to_string(&key)?)
+    };
+    places.iter().map(key).collect()
 }
 
 /// Samples every place.
@@ -64,36 +97,31 @@ pub(super) async fn sampled(
     store: &mut Store,
     places: &[Place],
 ) -> anyhow::Result<Vec<Sampled>> {
+    let (keys, settings) = (keys(parity, writer, places)?, (what(parity.method), parity.args.shared.parallel));
+    measured(store, &keys, settings, async |number| sample(parity, writer, places[number]).await).await
+}
+
+/// How long the places take, by `part` of them.
+pub(super) async fn plan(
+    parity: &Parity<'_>,
+    writer: &Writer,
+    (store, places): (&mut Store, &[Place]),
+    part: u32,
+) -> anyhow::Result<Estimate> {
+    let (keys, parallel) = (keys(parity, writer, places)?, parity.args.shared.parallel);
+    let measure = async |number: usize| sample(parity, writer, places[number]).await;
+    estimated(store, &keys, (what(parity.method), parallel, part), measure).await
+}
+
+async fn sample(parity: &Parity<'_>, writer: &Writer, place: Place) -> anyhow::Result<Sampled> {
     let (first, second, samples) = (&parity.args.first_words, &parity.args.second_words, parity.args.samples);
-    let key = |place: &Place| {
-        let condition = parity.condition(place.concept, place.k);
-        let key = Key {
-            eval: "parity-sampled",
-            version: env!("CARGO_PKG_VERSION"),
-            model: parity.model.hash.to_string(),
-            condition: condition.and_then(|one| ConditionKey::of(&parity.subjects[place.concept], &one)),
-            first,
-            second,
-            context: &parity.contexts[place.context].text,
-            samples,
-            sampling: &writer.sampling,
-        };
-        serde_json::to_string(&key)
-    };
-    let keys = places.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-    measured(store, &keys, ("contexts continued", parity.args.shared.parallel), async |number| {
-        let place = places[number];
-        let prompt = [parity.contexts[place.context].text.clone()];
-        let conditions: Vec<_> = parity.condition(place.concept, place.k).into_iter().collect();
-        let texts = writer.write(&prompt, &conditions, samples).await?;
-        let surprise: Surprise =
-            writer.surprises(&writer.model, &prompt, &texts).await?.into_iter().flatten().collect();
-        let count = |words: &[String]| texts.iter().filter(|text| begins_with(&text.text, words)).count() as u32;
-        let (first, second) = (count(first), count(second));
-        let texts = texts.iter().take(KEPT).map(|text| text.text.clone()).collect();
-        Ok(Sampled { first, second, samples, nats: surprise.nats, tokens: surprise.tokens, texts })
-    })
-    .await
+    let prompt = [parity.contexts[place.context].text.clone()];
+    let texts = writer.write(&prompt, &parity.treatment(place.concept, place.k), samples).await?;
+    let surprise: Surprise = writer.surprises(&writer.model, &prompt, &texts).await?.into_iter().flatten().collect();
+    let count = |words: &[String]| texts.iter().filter(|text| begins_with(&text.text, words)).count() as u32;
+    let (first, second) = (count(first), count(second));
+    let texts = texts.iter().take(KEPT).map(|text| text.text.clone()).collect();
+    Ok(Sampled { first, second, samples, nats: surprise.nats, tokens: surprise.tokens, texts })
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use lode_eval::{
 
 use super::{
     Parity,
+    beside::{self, Found},
     findings::{Finding, Findings, Overall},
 };
 use crate::{
@@ -22,11 +23,17 @@ use crate::{
 };
 
 /// The answer: for programs every context, for people what they say together.
-pub(super) fn report(parity: &Parity<'_>, findings: &Findings, format: Format) -> Report {
+pub(super) fn report(found: &[Found<'_>], format: Format) -> Report {
+    let (parity, findings) = &found[0];
     let (overall, over_k, examples) = (overall(parity, findings), over_k(parity, findings), examples(parity, findings));
     let report = match format {
         Format::Table => Report::of(overall).table(over_k).table(examples),
         _ => Report::of(contexts(parity, findings)).table(overall).table(over_k).table(examples),
+    };
+    let report = match (found.len(), format) {
+        (1, _) => report,
+        (_, Format::Table) => report.table(beside::methods(found)),
+        _ => report.table(beside::methods(found)).table(beside::contexts(found)),
     };
     let shared = &parity.args.shared;
     report
@@ -36,18 +43,24 @@ pub(super) fn report(parity: &Parity<'_>, findings: &Findings, format: Format) -
         .remark("each context counts under the concept that pushes against its own bias; k at parity is interpolated")
 }
 
-fn name(parity: &Parity<'_>, concept: usize) -> String {
+/// What is brought to zero: `p(she, her) − p(he, his)`.
+pub(super) fn difference(parity: &Parity<'_>) -> String {
+    let args = parity.args;
+    format!("p({}) − p({})", args.first_words.join(", "), args.second_words.join(", "))
+}
+
+pub(super) fn name(parity: &Parity<'_>, concept: usize) -> String {
     parity.subjects[concept].concept.to_string()
 }
 
-fn share(interval: Option<Interval>) -> [Cell; 3] {
+pub(super) fn share(interval: Option<Interval>) -> [Cell; 3] {
     match interval {
         Some(Interval { value, low, high }) => [Cell::Share(value), Cell::Share(low), Cell::Share(high)],
         None => [Cell::Nothing, Cell::Nothing, Cell::Nothing],
     }
 }
 
-fn rounded(value: Option<f64>) -> Cell {
+pub(super) fn rounded(value: Option<f64>) -> Cell {
     value.map_or(Cell::Nothing, Cell::Rounded)
 }
 
@@ -199,7 +212,8 @@ fn examples(parity: &Parity<'_>, findings: &Findings) -> Table {
 }
 
 /// The page.
-pub(super) fn page(parity: &Parity<'_>, findings: &Findings, experts: &Experts) -> Page {
+pub(super) fn page(found: &[Found<'_>], experts: &Experts) -> Page {
+    let (parity, findings) = &found[0];
     let args = parity.args;
     let groups = (args.first_words.join(", "), args.second_words.join(", "));
     let mut page = Page::new(
@@ -213,6 +227,9 @@ pub(super) fn page(parity: &Parity<'_>, findings: &Findings, experts: &Experts) 
         ),
     );
     summary(&mut page, parity, findings);
+    if found.len() > 1 {
+        beside::add_to(&mut page, found);
+    }
     if !args.bisect {
         curves(&mut page, parity, findings);
     }
@@ -238,7 +255,8 @@ pub(super) fn page(parity: &Parity<'_>, findings: &Findings, experts: &Experts) 
             ),
         ),
     ];
-    page.section("How this came about").facts(&provenance(&parity.model, more));
+    page.section("How this came about").facts(&provenance(parity.model, more));
+    page.facts(&parity.baselines.facts(parity.subjects));
     page.text(
         "Exactly: the sums of the probabilities of the words of a group after the context, each with a space before it, from the \
          model's full softmax. Sampled: the share of continuations in which a word of the group stands within the first five \
@@ -305,7 +323,7 @@ fn curves(page: &mut Page, parity: &Parity<'_>, findings: &Findings) {
         if !findings.sampled.is_empty() {
             lines.push(line("sampled", &sampled));
         }
-        let title = format!("do({}): p(first) − p(second)", name(parity, concept));
+        let title = format!("do({}): {}", name(parity, concept), difference(parity));
         figures.push(Lines { title, x: x(), grid: grid.clone(), lines, y: YScale::Even(-0.1, 0.1) }.figure());
     }
     if !findings.sampled.is_empty() {
@@ -355,7 +373,10 @@ fn occupations(page: &mut Page, parity: &Parity<'_>, findings: &Findings) {
     rows.sort_by(|a, b| a.0.total_cmp(&b.0));
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(_, row)| row).collect();
     page.section("Occupations")
-        .text("Bias is the mean of p(first) − p(second) over the templates; k and perplexities are medians over them.")
+        .text(&format!(
+            "Bias is the mean of {} over the templates; k and perplexities are medians over them.",
+            difference(parity)
+        ))
         .table(&["occupation", "bias", "reach parity", "k", "perplexity", "at parity"], &rows);
 }
 

@@ -18,8 +18,10 @@ pub(super) struct Row {
     pub(super) texts: usize,
     /// Texts in which the forced values drove the model out of its numbers.
     pub(super) broke_off: usize,
-    /// Share of texts that show the concept.
+    /// Share of texts that show the concept by its words.
     pub(super) presence: Option<Interval>,
+    /// The same by the classifier.
+    pub(super) judged: Option<Interval>,
     /// Per token of what was written, under the model as it is.
     pub(super) perplexity: Option<Interval>,
     /// Under the judge.
@@ -43,7 +45,11 @@ pub(super) fn rows(sweep: &Sweep<'_>, written: &[Written]) -> Vec<Row> {
             let words = &sweep.words[place.concept].list;
             let shows = |text: &super::Text| f64::from(u8::from(words.shows_in(&text.text)));
             let shows: Vec<f64> = cell.texts.iter().map(shows).collect();
-            Row { place: *place, presence: interval(&shows, seed, mean), ..of_texts.clone() }
+            let judged = sweep.classifiers[place.concept].as_ref().and_then(|classifier| {
+                let shows = |text: &super::Text| f64::from(u8::from(classifier.shows_in(&text.text)));
+                interval(&cell.texts.iter().map(shows).collect::<Vec<_>>(), seed, mean)
+            });
+            Row { place: *place, presence: interval(&shows, seed, mean), judged, ..of_texts.clone() }
         })
         .collect()
 }
@@ -62,6 +68,7 @@ fn of_texts(cell: &Written, seed: u64) -> Row {
         texts: cell.texts.len(),
         broke_off: cell.texts.iter().filter(|text| text.broke_off).count(),
         presence: None,
+        judged: None,
         perplexity: surprise(&cell.own),
         judge: cell.judge.as_deref().and_then(surprise),
         self_bleu: [repeats(3), repeats(4)],
@@ -74,12 +81,17 @@ pub(super) const FLUENT: f64 = 2.0;
 
 /// The best row of do(c,k) for a concept, the smaller k of two as good; nothing if no k keeps the texts fluent.
 pub(super) fn best(rows: &[Row], concept: usize) -> Option<&Row> {
+    best_of(rows, concept, super::Control::Do)
+}
+
+/// The same of another control or method.
+pub(super) fn best_of(rows: &[Row], concept: usize, control: super::Control) -> Option<&Row> {
     let of = |control| rows.iter().filter(move |row| row.place.concept == concept && row.place.control == control);
     let plain = of(super::Control::Nothing).next()?.perplexity?.value;
     let is_fluent = |row: &&Row| row.perplexity.is_some_and(|own| own.value <= FLUENT * plain);
     let share = |row: &Row| row.presence.map_or(0.0, |presence| presence.value);
     // Of equal ones the last counts, so the largest k comes first.
-    let mut fluent: Vec<&Row> = of(super::Control::Do).filter(is_fluent).collect();
+    let mut fluent: Vec<&Row> = of(control).filter(is_fluent).collect();
     fluent.reverse();
     fluent.into_iter().max_by(|a, b| share(a).total_cmp(&share(b)))
 }

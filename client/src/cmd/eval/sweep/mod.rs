@@ -1,5 +1,6 @@
 //! `lode eval sweep`: how well do(c,k) works over concepts and k, with controls.
 
+mod beside;
 mod measure;
 mod plan;
 mod show;
@@ -8,7 +9,11 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use lode_client::Client;
-use lode_domain::{concept::ConceptId, id::ModelName};
+use lode_domain::{
+    concept::{Concept, ConceptId},
+    id::ModelName,
+};
+use lode_eval::classifier::Classifier;
 use serde::{Deserialize, Serialize};
 
 use self::{
@@ -16,10 +21,13 @@ use self::{
     plan::{Cell, Control, Plan},
 };
 use super::{
-    cells::measured,
+    baselines::Baselines,
+    cells::{Estimate, estimated, measured},
     experts::Experts,
     lists::{Words, words},
+    method::{Method, MethodArgs, Treatment, TreatmentKey},
     outcome::Outcome,
+    sentences::{needed, sentences},
     settings::{ConditionKey, SharedArgs, Subject, grid, lines, model_record, subjects},
     store::Store,
     writing::{Text, Writer},
@@ -27,7 +35,7 @@ use super::{
 use crate::{
     args::Global,
     cmd::session::on_workers,
-    output::{Format, note, print},
+    output::{Format, Report, note, print},
 };
 
 /// Experts that the page tells of.
@@ -38,12 +46,15 @@ const TOP: u32 = 50;
 /// For each concept and k it writes texts with the k experts forced and measures: the share that shows the concept (its words
 /// and their inflections), perplexity under the model as it is and under --judge, Self-BLEU and distinct n-grams, each with a
 /// 95 % bootstrap interval. The controls are the same with k random units, with the k units next in rank, with the experts set
-/// to zero, and with another concept's experts. Results, a page and tables go to --out; a run that was broken off goes on there.
+/// to zero, and with another concept's experts; --methods adds other methods than forcing. Where the concepts' sentences are known, a
+/// classifier that was trained on them judges presence too. Results, a page and tables go to --out; a run that was broken off goes on
+/// there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   lode eval sweep --model gpt2 --concept sense/bank topic/sea --prompt 'Once upon a time' --out sweep
   lode eval sweep --model gpt2 --concept sense/bank --words concepts/ --prompts prompts.txt --samples 300 --out sweep
-  lode eval sweep --model gpt2 --concept sense/bank --k 0,10,30 --judge gpt2-xl --prompt 'I saw' --out sweep --format csv")]
+  lode eval sweep --model gpt2 --concept sense/bank --k 0,10,30 --judge gpt2-xl --prompt 'I saw' --out sweep --format csv
+  lode eval sweep --model gpt2 --concept sense/bank --methods prompt,fudge,steer --sentences concepts/ --prompt 'I saw' --out sweep")]
 pub(crate) struct Args {
     #[command(flatten)]
     shared: SharedArgs,
@@ -77,6 +88,8 @@ pub(crate) struct Args {
     /// Texts of each concept and k that the page shows.
     #[arg(long, value_name = "N", default_value_t = 1)]
     show: usize,
+    #[command(flatten)]
+    methods: MethodArgs,
 }
 
 /// A control as it is typed.
@@ -95,6 +108,9 @@ struct Sweep<'a> {
     prompts: Vec<String>,
     subjects: Vec<Subject>,
     words: Vec<Words>,
+    /// Judges of the concepts whose sentences are known.
+    classifiers: Vec<Option<Classifier>>,
+    baselines: &'a Baselines<'a>,
     plan: Plan,
 }
 
@@ -113,7 +129,7 @@ struct Key<'a> {
     version: &'static str,
     model: String,
     judge: Option<String>,
-    condition: Option<ConditionKey>,
+    treatment: Option<TreatmentKey>,
     prompts: &'a [String],
     samples: u32,
     sampling: &'a lode_domain::sampling::Sampling,
@@ -135,6 +151,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
 /// What can be refused before a cluster is asked.
 fn check(args: &Args) -> anyhow::Result<(Vec<String>, Vec<Control>)> {
     args.shared.sampling(args.max_new_tokens)?;
+    args.methods.all()?;
     let mut prompts = args.prompt.clone();
     if let Some(path) = &args.prompts {
         prompts.extend(lines(path)?);
@@ -175,7 +192,7 @@ async fn sweep(
     // The next k units are part of what a cell follows from.
     let most = ks.iter().copied().max().unwrap_or(0).saturating_mul(2);
     let subjects = subjects(client, &model, (&args.concepts, shared.recipe()?), most).await?;
-    let plan = Plan::new(&ks, subjects.len(), &controls, model.units());
+    let mut plan = Plan::new(&ks, subjects.len(), &controls, model.units());
     for said in &plan.left_out {
         note(said);
     }
@@ -183,14 +200,26 @@ async fn sweep(
         .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", shared.out.display()))?;
     let mut store = Store::open(&shared.out.join("results.log"))?;
     let sampling = shared.sampling(args.max_new_tokens)?;
-    let run = Sweep { args, prompts, subjects, words, plan };
+    let writer = Writer { client: client.clone(), model: model.name.clone(), sampling: sampling.clone() };
+    let known = sentences(&args.concepts, &args.methods.sentences)?;
+    let methods = args.methods.all()?;
+    let mut baselines = Baselines::new(shared, &args.methods, subjects.len());
+    if methods.iter().any(|method| method.learns()) {
+        let known = needed(&args.concepts, &known)?;
+        baselines = baselines.learn(&writer, (&model, &methods), &known).await?;
+    }
+    for &method in methods.iter().filter(|&&method| method != Method::Do) {
+        plan.add(method, &args.methods.grid(method), subjects.len());
+    }
+    let classifiers = known.iter().map(|concept| classifier(concept.as_ref(), shared.seed)).collect();
+    let run = Sweep { args, prompts, subjects, words, classifiers, baselines: &baselines, plan };
     let key = |cell: &Cell| {
         let key = Key {
             eval: "sweep",
             version: env!("CARGO_PKG_VERSION"),
             model: model.hash.to_string(),
             judge: judge.as_ref().map(|judge| judge.hash.to_string()),
-            condition: run.condition(cell).and_then(|condition| ConditionKey::of(run.subject(cell), &condition)),
+            treatment: run.key(cell),
             prompts: &run.prompts,
             samples: args.samples,
             sampling: &sampling,
@@ -198,7 +227,12 @@ async fn sweep(
         serde_json::to_string(&key)
     };
     let keys = run.plan.cells.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-    let writer = Writer { client: client.clone(), model: model.name.clone(), sampling };
+    if let Some(part) = shared.plan {
+        let settings = ("texts under do(c,k)", shared.parallel, part);
+        let measure = async |number: usize| run.write(&writer, &run.plan.cells[number]).await;
+        let estimate = estimated(&mut store, &keys, settings, measure).await?;
+        return print(&Report::of(Estimate::table(&[estimate])), format);
+    }
     let written: Vec<Written> = measured(&mut store, &keys, ("texts under do(c,k)", shared.parallel), async |number| {
         run.write(&writer, &run.plan.cells[number]).await
     })
@@ -211,20 +245,44 @@ async fn sweep(
     print(&show::report(&run, &rows, &written, format), format)
 }
 
+/// A judge that learned from a concept's sentences; none where they are unknown or too few.
+fn classifier(concept: Option<&Concept>, seed: u64) -> Option<Classifier> {
+    let Concept { id, positive, negative } = concept?;
+    let trained = Classifier::train(positive, negative, seed);
+    trained.inspect_err(|error| note(format_args!("{id} has no classifier as a judge: {error}"))).ok()
+}
+
 impl Sweep<'_> {
     fn subject(&self, cell: &Cell) -> &Subject {
         &self.subjects[cell.concept]
     }
 
-    /// What is forced for a cell's texts.
-    fn condition(&self, cell: &Cell) -> Option<lode_domain::intervention::Condition> {
-        let base = (cell.k > 0).then(|| self.args.shared.condition(self.subject(cell), cell.k))?;
-        Some(cell.control.changed(base))
+    /// What is done for a cell's texts.
+    fn treatment(&self, cell: &Cell) -> Treatment {
+        let of = |method| self.baselines.treatment(method, (cell.concept, self.subject(cell)), cell.k);
+        match cell.control {
+            Control::Method(method) => of(method),
+            control => {
+                let mut forced = of(Method::Do);
+                forced.conditions = forced.conditions.into_iter().map(|one| control.changed(one)).collect();
+                forced
+            }
+        }
+    }
+
+    /// What that follows from.
+    fn key(&self, cell: &Cell) -> Option<TreatmentKey> {
+        match cell.control {
+            Control::Method(method) => self.baselines.key(method, (cell.concept, self.subject(cell)), cell.k),
+            _ => {
+                let forced = self.treatment(cell).conditions;
+                forced.first().and_then(|one| ConditionKey::of(self.subject(cell), one)).map(TreatmentKey::Do)
+            }
+        }
     }
 
     async fn write(&self, writer: &Writer, cell: &Cell) -> anyhow::Result<Written> {
-        let conditions: Vec<_> = self.condition(cell).into_iter().collect();
-        let texts = writer.write(&self.prompts, &conditions, self.args.samples).await?;
+        let texts = writer.write(&self.prompts, &self.treatment(cell), self.args.samples).await?;
         let plain = |surprises: Vec<Option<lode_eval::perplexity::Surprise>>| {
             surprises.into_iter().map(|one| one.map(|one| (one.nats, one.tokens))).collect::<Vec<_>>()
         };

@@ -4,6 +4,8 @@ use std::fmt;
 
 use lode_domain::intervention::{Condition, ForcingValue, Rank, Target};
 
+use crate::cmd::eval::method::Method;
+
 /// What is forced: the concept's experts, or something else to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Control {
@@ -19,6 +21,8 @@ pub(super) enum Control {
     Zero,
     /// The next concept's experts.
     Other,
+    /// Nothing: another method, whose strength stands in place of k.
+    Method(Method),
 }
 
 impl Control {
@@ -28,7 +32,7 @@ impl Control {
             match self {
                 Self::Random => *rank = Rank::Random,
                 Self::Next => *rank = Rank::Next,
-                Self::Nothing | Self::Do | Self::Zero | Self::Other => {}
+                Self::Nothing | Self::Do | Self::Zero | Self::Other | Self::Method(_) => {}
             }
         }
         if self == Self::Zero {
@@ -45,6 +49,7 @@ impl Control {
             Self::Next => "next",
             Self::Zero => "zero",
             Self::Other => "other",
+            Self::Method(method) => method.name(),
         }
     }
 
@@ -57,6 +62,7 @@ impl Control {
             Self::Next => "next k",
             Self::Zero => "zero",
             Self::Other => "other do",
+            Self::Method(method) => method.title(),
         }
     }
 }
@@ -138,6 +144,18 @@ impl Plan {
         }
         plan
     }
+
+    /// The same texts by another method over its strengths.
+    pub(super) fn add(&mut self, method: Method, strengths: &[u32], concepts: usize) {
+        let control = Control::Method(method);
+        for concept in 0..concepts {
+            for &k in strengths.iter().filter(|&&strength| strength > 0) {
+                self.places.push(Place { concept, control, k, cell: self.cells.len() });
+                self.cells.push(Cell { concept, control, k });
+            }
+        }
+        self.places.sort_by_key(|place| place.concept);
+    }
 }
 
 #[cfg(test)]
@@ -155,6 +173,17 @@ mod tests {
         let other = plan.places.iter().find(|place| place.control == Control::Other && place.concept == 2).unwrap();
         assert_eq!(plan.cells[other.cell], Cell { concept: 0, control: Control::Do, k: 1 });
         assert!(plan.left_out.is_empty());
+    }
+
+    #[test]
+    fn methods_come_after_what_is_forced() {
+        let mut plan = Plan::new(&[0, 10], 2, &[], 100);
+        plan.add(Method::Fudge, &[0, 1, 4], 2);
+        let found: Vec<_> = plan.places.iter().map(|place| (place.concept, place.control.name(), place.k)).collect();
+        let of = |concept| [(concept, "nothing", 0), (concept, "do", 10), (concept, "fudge", 1), (concept, "fudge", 4)];
+        assert_eq!(found, [of(0), of(1)].concat());
+        let last = plan.places[7];
+        assert_eq!(plan.cells[last.cell], Cell { concept: 1, control: Control::Method(Method::Fudge), k: 4 });
     }
 
     #[test]

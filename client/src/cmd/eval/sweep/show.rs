@@ -7,7 +7,7 @@ use lode_eval::{
 };
 
 use super::{
-    Sweep, Written,
+    Sweep, Written, beside,
     measure::{FLUENT, Row, at, best},
     plan::Control,
 };
@@ -29,6 +29,13 @@ pub(super) fn report(sweep: &Sweep<'_>, rows: &[Row], written: &[Written], forma
         Format::Table => Report::of(best).table(by_k(sweep, rows)).table(texts),
         _ => Report::of(all).table(best).table(by_k(sweep, rows)).table(texts),
     };
+    let compares = sweep.plan.places.iter().any(|place| matches!(place.control, Control::Method(_)));
+    let report = if compares {
+        report.table(beside::best_table(sweep, rows)).table(beside::by_strength(sweep, rows))
+    } else {
+        report
+    };
+    let report = if format == Format::Table { report } else { report.table(beside::classifiers(sweep)) };
     let samples = sweep.args.samples;
     report.fact("model", sweep.args.shared.model.name().to_string()).fact("texts_a_condition", samples).remark(format!(
         "best k: the share that shows the concept is largest among those k whose texts are at most {FLUENT} times as perplexing \
@@ -56,6 +63,9 @@ fn all(sweep: &Sweep<'_>, rows: &[Row]) -> Table {
             "presence",
             "presence_low",
             "presence_high",
+            "judged_presence",
+            "judged_presence_low",
+            "judged_presence_high",
             "perplexity",
             "perplexity_low",
             "perplexity_high",
@@ -85,6 +95,7 @@ fn all(sweep: &Sweep<'_>, rows: &[Row]) -> Table {
             row.broke_off.into(),
         ];
         cells.extend(three(row.presence, Cell::Share));
+        cells.extend(three(row.judged, Cell::Share));
         let others = [row.perplexity, row.judge].into_iter().chain(row.self_bleu).chain(row.distinct);
         cells.extend(others.flat_map(|interval| three(interval, Cell::Double)));
         table.push(cells);
@@ -92,7 +103,7 @@ fn all(sweep: &Sweep<'_>, rows: &[Row]) -> Table {
     table
 }
 
-fn name(sweep: &Sweep<'_>, concept: usize) -> String {
+pub(super) fn name(sweep: &Sweep<'_>, concept: usize) -> String {
     sweep.subjects[concept].concept.to_string()
 }
 
@@ -197,6 +208,7 @@ pub(super) fn page(
     );
     summary(&mut page, sweep, rows);
     curves(&mut page, sweep, rows);
+    beside::add_to(&mut page, sweep, rows);
     samples_of(&mut page, sweep, written);
     add_to(&mut page, experts);
     page.section("All numbers").table(&COLUMNS, &rows.iter().map(|row| cells(sweep, row)).collect::<Vec<_>>());
@@ -213,6 +225,7 @@ pub(super) fn page(
         more.push(("judge", format!("{} ({}), hash {}", judge.name, judge.family, judge.hash)));
     }
     page.section("How this came about").facts(&provenance(model, more));
+    page.facts(&sweep.baselines.facts(&sweep.subjects));
     page.text(
         "Presence: a text counts if it has one of the concept's words or a regular inflection of one. Perplexity: per token of \
          what was written, given the prompt, under the model with nothing forced. Self-BLEU: each text against all others of its \
@@ -253,8 +266,18 @@ fn summary(page: &mut Page, sweep: &Sweep<'_>, rows: &[Row]) {
          ones. The controls are at the same k: random units, the next k units in rank, the experts set to zero, and another \
          concept's experts."
     ));
-    let columns =
-        ["concept", "k", "presence", "unforced", "random", "next k", "zero", "other do", "perplexity", "unforced"];
+    let columns = [
+        "concept",
+        "k",
+        "presence",
+        "unforced",
+        "random",
+        "next k",
+        "zero",
+        "other do",
+        "perplexity",
+        "unforced perplexity",
+    ];
     page.table(&columns, &lines);
 }
 
@@ -312,10 +335,13 @@ fn samples_of(page: &mut Page, sweep: &Sweep<'_>, written: &[Written]) {
     for (concept, words) in sweep.words.iter().enumerate() {
         let own = sweep.plan.places.iter().filter(|place| place.concept == concept);
         let samples: Vec<Marked> = own
-            .filter(|place| matches!(place.control, Control::Nothing | Control::Do))
+            .filter(|place| matches!(place.control, Control::Nothing | Control::Do | Control::Method(_)))
             .flat_map(|place| {
                 written[place.cell].texts.iter().take(sweep.args.show).map(|text| Marked {
-                    label: format!("k = {}", place.k),
+                    label: match place.control {
+                        Control::Method(method) => format!("{} {}", method.title(), place.k),
+                        _ => format!("k = {}", place.k),
+                    },
                     prompt: sweep.prompts[text.prompt].clone(),
                     text: text.text.clone(),
                     places: words.list.places(&text.text),
@@ -326,11 +352,12 @@ fn samples_of(page: &mut Page, sweep: &Sweep<'_>, written: &[Written]) {
     }
 }
 
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "concept",
     "forced",
     "k",
     "presence",
+    "judged",
     "perplexity",
     "judge's",
     "Self-BLEU-3",
@@ -347,6 +374,7 @@ fn cells(sweep: &Sweep<'_>, row: &Row) -> Vec<String> {
         row.place.control.title().to_owned(),
         row.place.k.to_string(),
         row.presence.map_or(String::new(), percent),
+        row.judged.map_or(String::new(), percent),
         number(row.perplexity),
         number(row.judge),
     ];
@@ -355,12 +383,12 @@ fn cells(sweep: &Sweep<'_>, row: &Row) -> Vec<String> {
     cells
 }
 
-fn percent(interval: Interval) -> String {
+pub(super) fn percent(interval: Interval) -> String {
     let Interval { value, low, high } = interval;
     format!("{:.0} % ({:.0}–{:.0})", value * 100.0, low * 100.0, high * 100.0)
 }
 
-fn bracketed(interval: Interval) -> String {
+pub(super) fn bracketed(interval: Interval) -> String {
     let Interval { value, low, high } = interval;
     format!("{} ({}–{})", shown(value), shown(low), shown(high))
 }
