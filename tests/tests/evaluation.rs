@@ -187,7 +187,8 @@ fn methods_stand_beside_each_other() {
     let (contexts, sentences) = (contexts.display().to_string(), cut_sentences(&cluster.folder().join("cut"), 40));
     let eval = |out: &str, flags: &[&str]| {
         let folder = cluster.folder().join(out).display().to_string();
-        let more = ["--out", &folder, "--sentences", &sentences[0], &sentences[1], "--max-new-tokens", "3"];
+        let more =
+            ["--out", &folder, "--sentences", &sentences[0], "--sentences", &sentences[1], "--max-new-tokens", "3"];
         cluster.lode(&[&["--format", "json", "eval"][..], flags, &more].concat())
     };
     let ask = ["parity", "--model", "m", "--concepts", "gender/woman", "gender/man", "--contexts", &contexts];
@@ -248,7 +249,16 @@ fn a_gpt_2_folder_runs_the_same_commands() {
     };
     let contexts = cluster.folder().join("contexts.txt");
     std::fs::write(&contexts, "The nurse said that\n").unwrap();
-    let learn = ["--methods", "prompt,fudge,steer", "--sentences", &files[0], &files[1], "--max-new-tokens", "4"];
+    let learn = [
+        "--methods",
+        "prompt,fudge,steer",
+        "--sentences",
+        &files[0],
+        "--sentences",
+        &files[1],
+        "--max-new-tokens",
+        "4",
+    ];
     let ask = ["eval", "parity", "--concepts", "gender/woman", "gender/man", "--samples", "2", "--k", "4"];
     let parity = eval("parity", &[&ask[..], &["--contexts", &contexts.display().to_string()], &learn].concat());
     assert_eq!(column(&read(&parity, "parity.csv"), "context").len(), 2);
