@@ -42,7 +42,15 @@ async fn mined() -> (u64, u64) {
     let client = Client::connect(&cluster.url(), &Credentials::default()).await.unwrap();
     let job = Job::new(&concepts(CONCEPTS)).unwrap();
     let (model, recipe) = ("fake".parse().unwrap(), Recipe::default());
-    let spec = JobSpec { model, recipe, limit_per_class: 1000, seed: 0, strict: false, split: SplitMode::Never, measures: Default::default() };
+    let spec = JobSpec {
+        model,
+        recipe,
+        limit_per_class: 1000,
+        seed: 0,
+        strict: false,
+        split: SplitMode::Never,
+        measures: Default::default(),
+    };
     let id = client.submit_job(spec, job).await.unwrap();
     let mut events = client.watch(id, 0).await.unwrap();
     let mut indexed = 0;
