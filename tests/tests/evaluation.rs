@@ -76,7 +76,7 @@ fn a_sweep_goes_on_where_it_was_and_gives_the_same_bytes() {
     let sweep = |out: &Path, more: &[&str]| {
         let out = out.display().to_string();
         let ask = ["eval", "sweep", "--model", "m", "--concept", &ids[0], &ids[1], "--k", "5,40", "--samples", "6"];
-        let flags = ["--prompt", "Yesterday", "--prompt", "We", "--max-new-tokens", "8", "--out", &out];
+        let flags = ["--prompt", "Yesterday", "--prompt", "We", "--max-new-tokens", "8", "--show", "6", "--out", &out];
         cluster.lode(&[&ask[..], &flags, more].concat())
     };
     let (first, second) = (cluster.folder().join("first"), cluster.folder().join("second"));

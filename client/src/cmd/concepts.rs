@@ -57,7 +57,7 @@ fn report(concepts: &[IndexedConcept]) -> Report {
             header.seed.into(),
             header.precision.clone().into(),
             header.units.into(),
-            header.measures.criteria.to_string().into(),
+            header.measures.criteria.into(),
             header.findings.clone().into(),
         ]);
     }

@@ -1,6 +1,6 @@
 //! A command's answer: a few facts and some tables, each cell once, in all its forms.
 
-use lode_domain::lint::Finding;
+use lode_domain::{criterion::Criteria, lint::Finding};
 use serde::{
     Serialize, Serializer,
     ser::{SerializeMap as _, SerializeSeq as _},
@@ -23,6 +23,8 @@ pub(crate) enum Cell {
     Bytes(u64),
     /// What was found in a concept's sentences.
     Findings(Vec<Finding>),
+    /// Shown side by side.
+    Criteria(Criteria),
     /// Rows of their own; JSON also in CSV.
     Table(Table),
     Nothing,
@@ -157,6 +159,7 @@ impl Cell {
             Self::Number(number) => number.to_string(),
             Self::Double(number) | Self::Share(number) => number.to_string(),
             Self::Rounded(number) => format!("{number:.2}"),
+            Self::Criteria(criteria) => criteria.to_string(),
             Self::Findings(findings) => {
                 findings.iter().map(|f| format!("{} {} {}", f.count, f.kind, f.example)).collect::<Vec<_>>().join("; ")
             }
@@ -185,6 +188,7 @@ cells!(
     f32 => |number| Self::Number(number),
     f64 => |number| Self::Double(number),
     Vec<Finding> => |findings| Self::Findings(findings),
+    Criteria => |criteria| Self::Criteria(criteria),
     Table => |table| Self::Table(table),
 );
 
@@ -203,6 +207,7 @@ impl Serialize for Cell {
             Self::Double(number) | Self::Share(number) => serializer.serialize_f64(*number),
             Self::Rounded(number) => serializer.serialize_f64((number * 100.0).round() / 100.0),
             Self::Findings(findings) => findings.serialize(serializer),
+            Self::Criteria(criteria) => criteria.serialize(serializer),
             Self::Table(table) => table.serialize(serializer),
             Self::Nothing => serializer.serialize_none(),
         }

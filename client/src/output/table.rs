@@ -55,7 +55,9 @@ fn render_table(table: &Table) -> String {
     }
     for (number, column) in drawn.column_iter_mut().enumerate() {
         let cells = table.rows.iter().map(|row| &row[places[number]]);
-        let numeric = cells.into_iter().all(|cell| !matches!(cell, Cell::Text(_) | Cell::Findings(_) | Cell::Table(_)));
+        let numeric = cells
+            .into_iter()
+            .all(|cell| !matches!(cell, Cell::Text(_) | Cell::Criteria(_) | Cell::Findings(_) | Cell::Table(_)));
         column.set_cell_alignment(if numeric { CellAlignment::Right } else { CellAlignment::Left });
         column.set_padding((0, 1));
     }
@@ -77,6 +79,7 @@ fn shown(cell: &Cell) -> String {
         Cell::Share(share) => format!("{:.1} %", share * 100.0),
         Cell::Bytes(bytes) => ByteSize(*bytes).to_string(),
         Cell::Table(table) => format!("{} rows", table.rows.len()),
+        Cell::Criteria(criteria) => criteria.to_string(),
         Cell::Findings(findings) => {
             findings.iter().map(|f| format!("{} {}: {}", f.count, f.kind, f.example)).collect::<Vec<_>>().join("\n")
         }
