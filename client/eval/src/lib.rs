@@ -1,6 +1,6 @@
 //! The mathematics of the evaluations, and the pages that show them: pure and synchronous, texts and numbers in, numbers out.
 //!
-//! Nothing here knows a cluster, a model or a file. `tests/golden` compares with nltk, scikit-learn, transformers and numpy;
+//! Nothing here knows a cluster, a model or a file. `tests/golden` compares with nltk, transformers, scipy and numpy;
 //! `tests/golden/make.py` made what they said.
 
 pub mod bleu;
@@ -11,7 +11,6 @@ pub mod page;
 pub mod parity;
 pub mod perplexity;
 pub mod pronoun;
-pub mod separation;
 pub mod stats;
 pub mod text;
 pub mod words;
