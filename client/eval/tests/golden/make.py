@@ -35,7 +35,6 @@ TEXTS = [
 ]
 VALUES = [0.3, -1.5, 2.25, 0.3, 7.0, 4.125, -0.5, 3.0, 3.0, 1.0]
 OTHERS = [1.0, 0.5, 2.0, 0.75, 5.0, 5.0, -2.0, 2.5, 3.5, 1.0]
-# Responses of a unit: positives, negatives, with ties inside and between the classes.
 TOKENS = [[5, 17, 33, 2, 90, 41, 7], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12], [60, 60]]
 
 
