@@ -192,7 +192,8 @@ fn methods_stand_beside_each_other() {
         cluster.lode(&[&["--format", "json", "eval"][..], flags, &more].concat())
     };
     let ask = ["parity", "--model", "m", "--concepts", "gender/woman", "gender/man", "--contexts", &contexts];
-    let asked = [&ask[..], &["--k", "40,160", "--samples", "3", "--lambda", "1,12", "--percent", "100,800"]].concat();
+    let asked =
+        [&ask[..], &["--k", "40,160", "--samples", "3", "--lambda", "0.25,12", "--percent", "99.5,800"]].concat();
     let parity = |out: &str| eval(out, &[&asked[..], &["--methods", "prompt,fudge,steer"]].concat());
     let first = parity("methods").ok();
     let said = json(&first);
@@ -210,6 +211,24 @@ fn methods_stand_beside_each_other() {
     let again = parity("methods");
     assert!(again.stderr.contains("10 of 10 are there from before") && again.stdout == first, "{}", again.stderr);
     assert_eq!(json(&parity("anew").ok())["methods"], said["methods"]);
+    let log = read(&cluster.folder().join("methods"), "results.log");
+    assert!(
+        log.contains(r#"\"lambda\":0.25"#) && log.contains(r#"\"lambda\":12,"#) && log.contains(r#"\"percent\":99.5"#)
+    );
+    assert!(html.contains(">0.25</text>") && html.contains(">99.5</text>"), "the figures' grids");
+
+    // Each method's own parity, within a hundredth of lambda: it must lie where the grid says that the sign changes.
+    let search = ["--samples", "0", "--methods", "fudge", "--k", "160", "--lambda", "12", "--bisect"];
+    let searched = json(&eval("searched", &[&ask[..], &search].concat()).ok());
+    let of = |said: &Value| -> Vec<Option<f64>> {
+        let rows = said["contexts_by_method"].as_array().unwrap().iter().filter(|row| row["method"] == "fudge");
+        rows.map(|row| row["strength_at_parity"].as_f64()).collect()
+    };
+    let (found, grid) = (of(&searched), of(&said));
+    assert!(found.len() == 2 && found.iter().any(Option::is_some), "{searched:#}");
+    for (found, grid) in found.iter().zip(grid) {
+        assert_eq!(found.map(|lambda| lambda <= 0.25), grid.map(|lambda| lambda <= 0.25), "{searched:#} {said:#}");
+    }
 
     let ask = ["sweep", "--model", "m", "--concept", "gender/woman", "gender/man", "--k", "40", "--samples", "4"];
     let flags = ["--prompt", "Yesterday", "--controls", "none", "--methods", "fudge", "--lambda", "8"];

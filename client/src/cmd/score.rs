@@ -117,5 +117,5 @@ fn request(args: &Args) -> anyhow::Result<ScoreRequest> {
     }
     let passages = vec![Passage { prompt: args.prompt.clone(), continuations: args.continuations.clone() }];
     let (model, seed) = (args.model.name().clone(), args.seed);
-    Ok(ScoreRequest { model, conditions, seed, passages, guide: None, residual: None })
+    Ok(ScoreRequest { model, conditions, seed, passages, guide: None, residual: Vec::new() })
 }

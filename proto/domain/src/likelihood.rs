@@ -28,8 +28,8 @@ pub struct ScoreRequest {
     pub passages: Vec<Passage>,
     /// What weighs the next tokens, beside the conditions: probabilities are then those of the weighed distribution.
     pub guide: Option<Guide>,
-    /// Asks for the mean of the residual stream after this block, from 0 on.
-    pub residual: Option<u32>,
+    /// Asks for the mean of the residual stream after each of these blocks, from 0 on, ascending.
+    pub residual: Vec<u32>,
 }
 
 /// The same request with its conditions resolved to units: nothing in it needs the index.
@@ -43,8 +43,8 @@ pub struct ResolvedScore {
     pub passages: Vec<Passage>,
     /// What weighs the next tokens.
     pub guide: Option<Guide>,
-    /// The block after which the residual stream is asked for.
-    pub residual: Option<u32>,
+    /// The blocks after which the residual stream is asked for, ascending.
+    pub residual: Vec<u32>,
 }
 
 /// A continuation's tokens, each with its natural log probability given all before it.
@@ -59,8 +59,8 @@ pub struct ScoredContinuation {
     pub tokens: Vec<u32>,
     /// `[token]`.
     pub log_probabilities: Vec<f32>,
-    /// Where it was asked for: the residual stream after a block, `[width]`, the mean over the continuation's tokens but the last,
-    /// which is asked for and never run. Empty for a continuation of one token.
+    /// Where it was asked for: the residual stream after each of the blocks, `[block, width]`, the mean over the continuation's tokens
+    /// but the last, which is asked for and never run. Empty for a continuation of one token.
     pub residual: Vec<f32>,
 }
 
@@ -92,6 +92,16 @@ pub enum BadScoreRequest {
         /// As asked for.
         continuations: usize,
     },
+    /// Blocks twice or in disorder.
+    #[error(
+        "the residual stream is asked for after block {block} behind block {before}: name each block once, ascending"
+    )]
+    BlocksInDisorder {
+        /// The block.
+        block: u32,
+        /// The one before it.
+        before: u32,
+    },
 }
 
 /// Continuations of one request at most.
@@ -115,6 +125,17 @@ pub fn check(passages: &[Passage]) -> Result<(), BadScoreRequest> {
     Ok(())
 }
 
+/// Checks the order of the blocks after which the residual stream is asked for.
+///
+/// # Errors
+/// If they do not ascend.
+pub fn check_blocks(blocks: &[u32]) -> Result<(), BadScoreRequest> {
+    match blocks.windows(2).find(|pair| pair[0] >= pair[1]) {
+        Some(pair) => Err(BadScoreRequest::BlocksInDisorder { block: pair[1], before: pair[0] }),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,5 +148,7 @@ mod tests {
         assert_eq!(check(&[passage(1), passage(0)]), Err(BadScoreRequest::NoContinuation { passage: 2 }));
         let many = check(&[passage(MOST_CONTINUATIONS), passage(1)]).unwrap_err();
         assert!(many.to_string().contains("16385") && many.to_string().contains("at most 16384"), "{many}");
+        assert_eq!((check_blocks(&[]), check_blocks(&[0, 3])), (Ok(()), Ok(())));
+        assert!(check_blocks(&[2, 2]).unwrap_err().to_string().contains("after block 2 behind block 2"));
     }
 }

@@ -1,6 +1,8 @@
 //! Scoring of given continuations: requests, their resolved form, and answers.
 
-use lode_domain::likelihood::{Passage, ResolvedScore, ScoreRequest, ScoredContinuation, ScoredPassage, check};
+use lode_domain::likelihood::{
+    Passage, ResolvedScore, ScoreRequest, ScoredContinuation, ScoredPassage, check, check_blocks,
+};
 
 use super::{BadField, all, each, parsed, words};
 use crate::wire;
@@ -17,6 +19,12 @@ fn passages(passages: Vec<wire::Passage>) -> Result<Vec<Passage>, BadField> {
     let passages: Vec<Passage> = passages.into_iter().map(passage).collect();
     check(&passages).map_err(|error| BadField::new("passages", error))?;
     Ok(passages)
+}
+
+/// Blocks after which the residual stream is asked for; they ascend.
+fn blocks(blocks: Vec<u32>) -> Result<Vec<u32>, BadField> {
+    check_blocks(&blocks).map_err(|error| BadField::new("residual", error))?;
+    Ok(blocks)
 }
 
 impl From<ScoreRequest> for wire::ScoreRequest {
@@ -42,7 +50,7 @@ impl TryFrom<wire::ScoreRequest> for ScoreRequest {
             seed: request.seed,
             passages: passages(request.passages)?,
             guide: request.guide.map(TryInto::try_into).transpose()?,
-            residual: request.residual,
+            residual: blocks(request.residual)?,
         })
     }
 }
@@ -68,7 +76,7 @@ impl TryFrom<wire::WorkerScoreRequest> for ResolvedScore {
             interventions: all(request.interventions)?,
             passages: passages(request.passages)?,
             guide: request.guide.map(TryInto::try_into).transpose()?,
-            residual: request.residual,
+            residual: blocks(request.residual)?,
         })
     }
 }

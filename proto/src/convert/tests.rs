@@ -409,14 +409,14 @@ fn scoring_round_trips() {
         seed: 7,
         passages: vec![passage.clone()],
         guide: Some(guide()),
-        residual: Some(0),
+        residual: vec![0, 2],
     });
     check::<wire::WorkerScoreRequest, _>(ResolvedScore {
         model: model().hash,
         interventions: vec![Intervention::new(Positions::All, vec![ForcedUnit { unit: UnitId(5), value: 1.0 }])],
         passages: vec![passage],
         guide: Some(guide()),
-        residual: Some(3),
+        residual: vec![3],
     });
     let scored = vec![vec![
         ScoredContinuation { tokens: vec![3], log_probabilities: vec![-0.5], residual: vec![] },
@@ -429,4 +429,7 @@ fn scoring_round_trips() {
     assert_eq!(scored_passages(score_reply(lopsided), &[1]).unwrap_err().field, "log_probabilities");
     let nothing = wire::ScoreRequest { model: "m".into(), ..Default::default() };
     assert_eq!(ScoreRequest::try_from(nothing).unwrap_err().field, "passages");
+    let passages = vec![wire::Passage { prompt: String::new(), continuations: vec!["x".into()] }];
+    let disorder = wire::ScoreRequest { model: "m".into(), passages, residual: vec![2, 0], ..Default::default() };
+    assert_eq!(ScoreRequest::try_from(disorder).unwrap_err().field, "residual");
 }

@@ -101,8 +101,8 @@ pub struct Question {
     pub conditions: Arc<Conditions>,
     /// What weighs the next tokens.
     pub guide: Option<Arc<Reader>>,
-    /// The block after which the residual stream is asked for.
-    pub residual: Option<u32>,
+    /// The blocks after which the residual stream is asked for, ascending.
+    pub residual: Vec<u32>,
 }
 
 /// What a passage comes to.
@@ -111,8 +111,8 @@ pub struct Answer {
     /// Natural log probabilities `[asked]`, of the full softmax at temperature 1, or of what the guide makes of it. NaN where the logits
     /// are not finite.
     pub log_probabilities: Vec<f32>,
-    /// Where it was asked for, the mean of the residual stream over the continuation's tokens that were run, `[width]`; empty if none
-    /// was.
+    /// Where it was asked for, the mean of the residual stream over the continuation's tokens that were run, `[block, width]`; empty if
+    /// none was.
     pub residual: Vec<f32>,
 }
 
@@ -120,12 +120,12 @@ impl Model {
     /// Checks that the model can be asked this.
     ///
     /// # Errors
-    /// If it has no such block.
+    /// If it lacks one of the blocks.
     pub fn check_question(&self, question: &Question) -> Result<()> {
         let blocks = self.decoder().blocks.len();
-        match question.residual {
-            Some(block) if block as usize >= blocks => Err(ModelError::UnknownBlock { block, blocks }),
-            _ => Ok(()),
+        match question.residual.iter().find(|&&block| block as usize >= blocks) {
+            Some(&block) => Err(ModelError::UnknownBlock { block, blocks }),
+            None => Ok(()),
         }
     }
 
@@ -144,8 +144,12 @@ impl Model {
             return Err(ModelError::BadBatch { tokens, rows: height });
         }
         let mut rows = Rows::default();
-        let mut looking =
-            Looking { steer: Steer::default(), block: question.residual, spans: Vec::new(), means: Vec::new() };
+        let mut looking = Looking {
+            steer: Steer::default(),
+            blocks: &question.residual,
+            spans: Vec::new(),
+            means: vec![Vec::new(); batch.len()],
+        };
         // Row and token of everything asked, passage by passage.
         let mut asked: Vec<(u32, u32)> = Vec::new();
         let mut starts = Vec::with_capacity(batch.len());
@@ -198,26 +202,27 @@ impl Model {
     }
 }
 
-/// The hook: it forces, and takes the means of the residual stream after one block.
-struct Looking {
+/// The hook: it forces, and takes the means of the residual stream after some blocks.
+struct Looking<'q> {
     steer: Steer,
-    block: Option<u32>,
+    blocks: &'q [u32],
     /// Rows of each passage that count.
     spans: Vec<Range<usize>>,
-    /// `[passage][width]`.
+    /// `[passage][block, width]`, of the blocks that were run.
     means: Vec<Vec<f32>>,
 }
 
-impl Hook for Looking {
+impl Hook for Looking<'_> {
     fn after(&mut self, layer: usize, output: Tensor) -> TensorResult<Tensor> {
         self.steer.after(layer, output)
     }
 
     fn stream(&mut self, block: usize, x: &Tensor) -> TensorResult<()> {
-        if self.block != Some(block as u32) {
-            return Ok(());
+        if self.blocks.contains(&(block as u32)) {
+            for (means, span) in self.means.iter_mut().zip(&self.spans) {
+                means.extend(mean(x, span)?);
+            }
         }
-        self.means = self.spans.iter().map(|span| mean(x, span)).collect::<TensorResult<_>>()?;
         Ok(())
     }
 }

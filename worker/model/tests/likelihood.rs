@@ -35,7 +35,7 @@ fn forcing(model: &Model, positions: Positions) -> (Arc<Conditions>, Interventio
 }
 
 fn question(forced: &Arc<Conditions>) -> Question {
-    Question { conditions: Arc::clone(forced), guide: None, residual: None }
+    Question { conditions: Arc::clone(forced), guide: None, residual: Vec::new() }
 }
 
 fn alone(model: &Model, passage: &Passage, forced: &Arc<Conditions>) -> Vec<f32> {
@@ -124,10 +124,11 @@ fn the_residual_stream_is_what_a_direction_moves() {
     let layers = model.unit_space().layers();
     let last = layers.iter().rposition(|layer| layer.name.block() == Some(0)).unwrap();
     let units = model.unit_space().range(last);
-    let ask = |interventions: &[Intervention], block| {
-        let question = Question { residual: Some(block), ..question(&conditions(&model, interventions)) };
+    let ask_all = |interventions: &[Intervention], blocks: &[u32]| {
+        let question = Question { residual: blocks.to_vec(), ..question(&conditions(&model, interventions)) };
         model.answer(&[&passage], &question).unwrap().remove(0)
     };
+    let ask = |interventions: &[Intervention], block| ask_all(interventions, &[block]);
     let plain = ask(&[], 0);
     assert_eq!(plain.residual.len(), units.len());
     let moved = |amount: f32| {
@@ -140,7 +141,9 @@ fn the_residual_stream_is_what_a_direction_moves() {
     }
     assert_ne!(ask(&[moved(0.5)], 1).residual, ask(&[], 1).residual);
     assert_eq!(ask(&[moved(0.0)], 1), ask(&[], 1), "nothing added changes nothing");
-    let beyond = Question { residual: Some(layers.len() as u32), ..question(&conditions(&model, &[])) };
+    let both = [ask(&[moved(0.5)], 0).residual, ask(&[moved(0.5)], 1).residual].concat();
+    assert_eq!(ask_all(&[moved(0.5)], &[0, 1]).residual, both, "several blocks are one pass");
+    let beyond = Question { residual: vec![0, layers.len() as u32], ..question(&conditions(&model, &[])) };
     assert!(model.check_question(&beyond).unwrap_err().to_string().contains("its blocks are 0 to"));
 }
 

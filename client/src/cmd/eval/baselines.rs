@@ -2,26 +2,23 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use lode_domain::{
     concept::{Concept, ConceptId},
     guide::{Discriminator, Guide},
-    intervention::{Component, Condition, ForcingValue, Target, UnitRef},
-    likelihood::{Passage, ScoredPassage},
+    intervention::{Component, Condition, ForcingValue, Target},
     record::ModelRecord,
-    unit::UnitId,
 };
 use lode_guide::{Example, Options, Trained, train};
 
 use super::{
     method::{Method, MethodArgs, Treatment, TreatmentKey},
     settings::{ConditionKey, SharedArgs, Subject},
+    stream::{Place, Sentence, blocks, read},
+    strength::Strength,
     writing::Writer,
 };
 use crate::progress::spinner;
-
-/// Sentences of one request.
-const CHUNK: usize = 512;
 
 /// What is known of one concept.
 #[derive(Clone, Debug, Default)]
@@ -68,13 +65,14 @@ impl<'a> Baselines<'a> {
         (model, methods): (&ModelRecord, &[Method]),
         sentences: &[Concept],
     ) -> anyhow::Result<Self> {
-        let (first_unit, width) = self.place(model)?;
+        self.block = self.args.block.unwrap_or(blocks(model) / 2);
+        let place = Place::after(model, ("--block", self.block))?;
         for (number, concept) in sentences.iter().enumerate() {
             let what = format!("reading the sentences of {}", concept.id);
             let read = spinner(&what, Read::of(concept, writer, self.block)).await?;
             if methods.contains(&Method::Fudge) {
                 let what = format!("training the discriminator of {}", concept.id);
-                let (examples, seed) = (read.examples(), self.shared.seed);
+                let (examples, seed) = (read.examples(), self.shared.run.seed);
                 let training =
                     tokio::task::spawn_blocking(move || train(&examples, &Options { seed, ..Options::default() }));
                 let Trained { discriminator, accuracy, prefix_accuracy, held_out } =
@@ -84,21 +82,9 @@ impl<'a> Baselines<'a> {
             }
             if methods.contains(&Method::Steer) {
                 let direction = read.direction();
-                if direction.len() != width {
-                    let found = direction.len();
-                    bail!(
-                        "the residual stream has {found} numbers, and the last layer of block {} {width}",
-                        self.block
-                    );
-                }
-                let component = |(at, &amount): (usize, &f32)| Component {
-                    unit: UnitRef::Number(UnitId(first_unit + at as u32)),
-                    amount,
-                };
-                let bytes: Vec<u8> = direction.iter().flat_map(|value| value.to_le_bytes()).collect();
                 self.learned[number].steer = Some(Steer {
-                    components: direction.iter().enumerate().map(component).collect(),
-                    hash: blake3::hash(&[&first_unit.to_le_bytes()[..], &bytes].concat()).to_hex().to_string(),
+                    components: place.components(&direction)?,
+                    hash: place.hash(&direction),
                     norm: direction.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt(),
                 });
             }
@@ -106,30 +92,25 @@ impl<'a> Baselines<'a> {
         Ok(self)
     }
 
-    /// Where steering adds: the first unit and the number of units of the layer that writes last to the stream of the block.
-    fn place(&mut self, model: &ModelRecord) -> anyhow::Result<(u32, usize)> {
-        let blocks = model.layers.iter().filter_map(|layer| layer.name.block()).max().map_or(0, |last| last + 1);
-        self.block = self.args.block.unwrap_or(blocks / 2);
-        let last = model.layers.iter().rposition(|layer| layer.name.block() == Some(self.block));
-        let last = last.with_context(|| format!("--block {}: the model has blocks 0 to {}", self.block, blocks - 1))?;
-        let first: u32 = model.layers[..last].iter().map(|layer| layer.units).sum();
-        Ok((first, model.layers[last].units as usize))
-    }
-
     /// What `method` does for concept number `concept` at a strength; nothing where the strength is 0.
-    pub(super) fn treatment(&self, method: Method, (number, subject): (usize, &Subject), strength: u32) -> Treatment {
+    pub(super) fn treatment(
+        &self,
+        method: Method,
+        (number, subject): (usize, &Subject),
+        strength: Strength,
+    ) -> Treatment {
         let plain = Treatment::default();
-        if strength == 0 {
+        if strength.is_none() {
             return plain;
         }
         let learned = &self.learned[number];
         match method {
-            Method::Do => Treatment { conditions: vec![self.shared.condition(subject, strength)], ..plain },
+            Method::Do => Treatment { conditions: vec![self.shared.condition(subject, strength.units())], ..plain },
             Method::Prompt => Treatment { instruction: self.instruction(&subject.concept), ..plain },
             Method::Fudge => {
                 let guide = learned.fudge.as_ref().map(|fudge| Guide {
                     discriminator: Arc::clone(&fudge.discriminator),
-                    strength: strength as f32,
+                    strength: strength.value() as f32,
                     candidates: self.args.candidates,
                 });
                 Treatment { guide, ..plain }
@@ -137,7 +118,7 @@ impl<'a> Baselines<'a> {
             Method::Steer => {
                 let condition = |steer: &Steer| Condition {
                     target: Target::Direction(steer.components.clone()),
-                    value: ForcingValue::Scale(strength as f32 / 100.0),
+                    value: ForcingValue::Scale((strength.value() / 100.0) as f32),
                     positions: self.shared.positions(),
                 };
                 Treatment { conditions: learned.steer.iter().map(condition).collect(), ..plain }
@@ -150,14 +131,16 @@ impl<'a> Baselines<'a> {
         &self,
         method: Method,
         (number, subject): (usize, &Subject),
-        strength: u32,
+        strength: Strength,
     ) -> Option<TreatmentKey> {
-        if strength == 0 {
+        if strength.is_none() {
             return None;
         }
         let learned = &self.learned[number];
         match method {
-            Method::Do => ConditionKey::of(subject, &self.shared.condition(subject, strength)).map(TreatmentKey::Do),
+            Method::Do => {
+                ConditionKey::of(subject, &self.shared.condition(subject, strength.units())).map(TreatmentKey::Do)
+            }
             Method::Prompt => Some(TreatmentKey::Prompt { instruction: self.instruction(&subject.concept) }),
             Method::Fudge => learned.fudge.as_ref().map(|fudge| TreatmentKey::Fudge {
                 discriminator: fudge.hash.clone(),
@@ -202,32 +185,30 @@ impl<'a> Baselines<'a> {
 
 /// What the model makes of a concept's sentences.
 struct Read {
-    /// Tokens, and the mean residual stream; those with the concept first.
-    sentences: Vec<(Vec<u32>, Vec<f32>)>,
+    /// Those with the concept first.
+    sentences: Vec<Sentence>,
     positive: usize,
 }
 
 impl Read {
     async fn of(concept: &Concept, writer: &Writer, block: u32) -> anyhow::Result<Self> {
-        let mut sentences = class(writer, &concept.positive, block).await?;
+        let mut sentences = read(writer, &concept.positive, &[block]).await?;
         let positive = sentences.len();
-        sentences.extend(class(writer, &concept.negative, block).await?);
+        sentences.extend(read(writer, &concept.negative, &[block]).await?);
         Ok(Self { sentences, positive })
     }
 
     fn examples(&self) -> Vec<Example> {
-        let example = |(number, (tokens, _)): (usize, &(Vec<u32>, Vec<f32>))| Example {
-            tokens: tokens.clone(),
-            shows: number < self.positive,
-        };
+        let example =
+            |(number, one): (usize, &Sentence)| Example { tokens: one.tokens.clone(), shows: number < self.positive };
         self.sentences.iter().enumerate().map(example).collect()
     }
 
     /// The mean over the sentences with the concept less that over those without, `[width]`.
     fn direction(&self) -> Vec<f32> {
         let (on, off) = self.sentences.split_at(self.positive);
-        let mean = |side: &[(Vec<u32>, Vec<f32>)]| {
-            let known: Vec<&Vec<f32>> = side.iter().map(|(_, mean)| mean).filter(|mean| !mean.is_empty()).collect();
+        let mean = |side: &[Sentence]| {
+            let known: Vec<&Vec<f32>> = side.iter().map(|one| &one.stream).filter(|mean| !mean.is_empty()).collect();
             let mut sum = vec![0.0; known.first().map_or(0, |mean| mean.len())];
             known
                 .iter()
@@ -236,33 +217,6 @@ impl Read {
             sum
         };
         mean(on).iter().zip(mean(off)).map(|(on, off)| (on - off) as f32).collect()
-    }
-}
-
-/// Tokens and mean residual stream of the sentences of a class. Empty ones, and those that do not fit the context, are left out, as mining
-/// does.
-async fn class(writer: &Writer, texts: &[String], block: u32) -> anyhow::Result<Vec<(Vec<u32>, Vec<f32>)>> {
-    let passage = |text: &String| Passage { prompt: String::new(), continuations: vec![text.clone()] };
-    let (mut found, mut refused) = (Vec::with_capacity(texts.len()), None);
-    let mut keep = |scored: Vec<ScoredPassage>| {
-        found.extend(scored.into_iter().flatten().map(|one| (one.tokens, one.residual)));
-    };
-    for some in texts.chunks(CHUNK) {
-        if let Ok(scored) = writer.read(some.iter().map(passage).collect(), block).await {
-            keep(scored);
-            continue;
-        }
-        // One that cannot be read spoils the request: each by itself.
-        for text in some {
-            match writer.read(vec![passage(text)], block).await {
-                Ok(scored) => keep(scored),
-                Err(error) => refused = Some(error),
-            }
-        }
-    }
-    match refused {
-        Some(error) if found.is_empty() => Err(error),
-        _ => Ok(found),
     }
 }
 
@@ -289,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_direction_is_the_difference_of_the_means() {
-        let one = |mean: &[f32]| (vec![1, 2], mean.to_vec());
+        let one = |mean: &[f32]| Sentence { tokens: vec![1, 2], stream: mean.to_vec() };
         let sentences = vec![one(&[1.0, 2.0]), one(&[3.0, 2.0]), one(&[0.0, 1.0]), one(&[])];
         assert_eq!(Read { sentences, positive: 2 }.direction(), [2.0, 1.0]);
     }

@@ -9,7 +9,7 @@ use lode_domain::{
 };
 use serde::Serialize;
 
-use super::settings::ConditionKey;
+use super::{settings::ConditionKey, strength::Strength};
 
 /// What makes texts show a concept. Each has a strength, 0 of which is the model as it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, clap::ValueEnum)]
@@ -50,6 +50,14 @@ impl Method {
         matches!(self, Self::Fudge | Self::Steer)
     }
 
+    /// How finely a search looks for a strength.
+    pub(super) fn step(self) -> Strength {
+        match self {
+            Self::Do | Self::Prompt | Self::Steer => Strength::of_thousandths(1000),
+            Self::Fudge => Strength::of_thousandths(10),
+        }
+    }
+
     /// What its strength is called.
     pub(super) fn strength(self) -> &'static str {
         match self {
@@ -70,20 +78,20 @@ pub(super) struct MethodArgs {
     pub(super) methods: Vec<Method>,
     /// Concept files, or folders of them, with the sentences that the concepts were mined from: fudge, steer and the classifier that
     /// judges texts learn from them [default: the bundled concepts'].
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     pub(super) sentences: Vec<PathBuf>,
     /// What stands before the prompt with `prompt`; {} is the concept's name.
     #[arg(long, value_name = "TEXT", default_value = "Write about {}: ")]
     pub(super) instruction: String,
-    /// Exponents of fudge.
-    #[arg(long, value_name = "LAMBDA", value_delimiter = ',', default_values_t = [0, 1, 2, 4, 8, 12])]
-    pub(super) lambda: Vec<u32>,
+    /// Exponents of fudge, with up to three decimals.
+    #[arg(long, value_name = "LAMBDA", value_delimiter = ',', default_value = "0,0.25,0.5,1,2,4,8,12")]
+    pub(super) lambda: Vec<Strength>,
     /// Most probable tokens that fudge weighs.
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_CANDIDATES)))]
     pub(super) candidates: u32,
-    /// Strengths of steer, in percent of the difference of the means.
-    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_values_t = [0, 50, 100, 200, 400, 800])]
-    pub(super) percent: Vec<u32>,
+    /// Strengths of steer, in percent of the difference of the means, with up to three decimals.
+    #[arg(long, value_name = "PERCENT", value_delimiter = ',', default_value = "0,50,100,200,400,800")]
+    pub(super) percent: Vec<Strength>,
     /// The block after which steer adds to the residual stream, from 0 on [default: the middle one].
     #[arg(long, value_name = "N")]
     pub(super) block: Option<u32>,
@@ -103,14 +111,14 @@ impl MethodArgs {
     }
 
     /// Strengths of a method beside do(c,k), ascending from 0.
-    pub(super) fn grid(&self, method: Method) -> Vec<u32> {
-        let given: &[u32] = match method {
+    pub(super) fn grid(&self, method: Method) -> Vec<Strength> {
+        let given: &[Strength] = match method {
             Method::Do => &[],
-            Method::Prompt => &[1],
+            Method::Prompt => &[Strength::of_thousandths(1000)],
             Method::Fudge => &self.lambda,
             Method::Steer => &self.percent,
         };
-        let mut grid: Vec<u32> = given.iter().copied().chain([0]).collect();
+        let mut grid: Vec<Strength> = given.iter().copied().chain([Strength::NONE]).collect();
         grid.sort_unstable();
         grid.dedup();
         grid
@@ -139,13 +147,13 @@ pub(super) enum TreatmentKey {
     /// BLAKE3 of the discriminator.
     Fudge {
         discriminator: String,
-        lambda: u32,
+        lambda: Strength,
         candidates: u32,
     },
     /// BLAKE3 of the direction.
     Steer {
         direction: String,
-        percent: u32,
+        percent: Strength,
         positions: String,
     },
 }
@@ -168,10 +176,13 @@ mod tests {
 
     #[test]
     fn do_is_always_first_and_grids_ascend_from_nothing() {
-        let args = read("--methods fudge,prompt,fudge --lambda 4,1");
+        let args = read("--methods fudge,prompt,fudge --lambda 4,0.25");
         assert_eq!(args.all().unwrap(), [Method::Do, Method::Prompt, Method::Fudge]);
-        assert_eq!((args.grid(Method::Fudge), args.grid(Method::Prompt)), (vec![0, 1, 4], vec![0, 1]));
-        assert_eq!(read("").grid(Method::Fudge), [0, 1, 2, 4, 8, 12]);
+        let shown =
+            |args: &MethodArgs, method| args.grid(method).iter().map(Strength::to_string).collect::<Vec<_>>().join(" ");
+        assert_eq!((shown(&args, Method::Fudge), shown(&args, Method::Prompt)), ("0 0.25 4".into(), "0 1".into()));
+        assert_eq!(shown(&read(""), Method::Fudge), "0 0.25 0.5 1 2 4 8 12");
+        assert_eq!(read("--sentences a.json b --sentences c").sentences.len(), 3);
         assert!(read("--instruction About:").all().unwrap_err().to_string().contains("must have {}"));
         assert!(Line::try_parse_from(["x", "--methods", "pplm"]).unwrap_err().to_string().contains("fudge"));
     }

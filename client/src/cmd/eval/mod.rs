@@ -10,6 +10,8 @@ mod parity;
 mod sentences;
 mod settings;
 mod store;
+mod stream;
+mod strength;
 mod sweep;
 mod writing;
 

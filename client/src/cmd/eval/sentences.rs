@@ -24,11 +24,14 @@ pub(super) fn sentences(named: &[ConceptId], paths: &[PathBuf]) -> anyhow::Resul
     Ok(named.iter().map(of).collect())
 }
 
-/// All of them, for a method that cannot do without.
-pub(super) fn needed(named: &[ConceptId], found: &[Option<Concept>]) -> anyhow::Result<Vec<Concept>> {
+/// All of them, for what cannot do without: `FUDGE and steering learn`.
+pub(super) fn needed(
+    (learner, named): (&str, &[ConceptId]),
+    found: &[Option<Concept>],
+) -> anyhow::Result<Vec<Concept>> {
     let one = |(id, found): (&ConceptId, &Option<Concept>)| match found {
         Some(concept) => Ok(concept.clone()),
-        None => bail!("FUDGE and steering learn from the sentences of {id}: give its file with --sentences FILE"),
+        None => bail!("{learner} from the sentences of {id}: give its file with --sentences FILE"),
     };
     named.iter().zip(found).map(one).collect()
 }
@@ -48,7 +51,7 @@ mod tests {
         let found = sentences(&ids, &[path]).unwrap();
         assert_eq!(found[0].as_ref().unwrap().positive, ["a goal"]);
         assert!(found[1].as_ref().unwrap().positive.len() > 100 && found[2].is_none());
-        let refused = needed(&ids, &found).unwrap_err().to_string();
+        let refused = needed(("steering learns", &ids), &found).unwrap_err().to_string();
         assert!(refused.contains("x/y") && refused.contains("--sentences"), "{refused}");
         assert!(format!("{:#}", sentences(&ids, &["/nowhere/a.json".into()]).unwrap_err()).contains("/nowhere/a.json"));
     }

@@ -16,11 +16,12 @@ use lode_domain::{
 };
 use serde::Serialize;
 
+use super::strength::Strength;
 use crate::args::{ModelArg, RecipeArgs};
 
 /// Flags of every evaluation.
 #[derive(Clone, Debug, clap::Args)]
-pub(super) struct SharedArgs {
+pub(super) struct RunArgs {
     /// The model: its name in the cluster; with --embedded NAME=PATH_OR_HUB_ID.
     #[arg(long, value_name = "NAME")]
     pub(super) model: ModelArg,
@@ -28,6 +29,22 @@ pub(super) struct SharedArgs {
     /// on when it is started again.
     #[arg(long, value_name = "DIR")]
     pub(super) out: PathBuf,
+    /// Seed of all that is drawn; the same seed gives the same files, byte for byte.
+    #[arg(long, value_name = "S", default_value_t = 1)]
+    pub(super) seed: u64,
+    /// Only measure N cells of each kind, evenly spread over all of them, and say how long all will take; what they come to is kept.
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(super) plan: Option<u32>,
+    /// Requests under way at once.
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(super) parallel: u32,
+}
+
+/// Flags of evaluations that write texts under do(c,k).
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct SharedArgs {
+    #[command(flatten)]
+    pub(super) run: RunArgs,
     /// What units are forced to: mean, p50, p90 or a number [default: mean; with --compat selfcond: p50].
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     value: Option<ForcingValue>,
@@ -45,15 +62,6 @@ pub(super) struct SharedArgs {
     /// Draw from the smallest set of tokens whose probability reaches this.
     #[arg(long, value_name = "P", default_value_t = 1.0, help_heading = "Sampling")]
     top_p: f32,
-    /// Seed of texts, random units and intervals; the same seed gives the same files, byte for byte.
-    #[arg(long, value_name = "S", default_value_t = 1, help_heading = "Sampling")]
-    pub(super) seed: u64,
-    /// Only measure N cells of each kind, evenly spread over all of them, and say how long all will take; what they come to is kept.
-    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "16", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(super) plan: Option<u32>,
-    /// Requests under way at once.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
-    pub(super) parallel: u32,
 }
 
 impl SharedArgs {
@@ -67,7 +75,7 @@ impl SharedArgs {
             temperature: self.temperature,
             top_k: self.top_k,
             top_p: self.top_p,
-            seed: self.seed,
+            seed: self.run.seed,
             max_new_tokens: tokens,
             ..Sampling::default()
         };
@@ -171,14 +179,14 @@ impl ConditionKey {
 }
 
 /// A grid of k, ascending, each once, with k = 0 for the model as it is.
-pub(super) fn grid(ks: &[u32], units: u32) -> anyhow::Result<Vec<u32>> {
+pub(super) fn grid(ks: &[u32], units: u32) -> anyhow::Result<Vec<Strength>> {
     let mut grid: Vec<u32> = ks.iter().copied().chain([0]).collect();
     grid.sort_unstable();
     grid.dedup();
     if let Some(k) = grid.iter().find(|&&k| k > units) {
         bail!("--k {k}: the model has {units} units");
     }
-    Ok(grid)
+    Ok(grid.into_iter().map(Strength::from).collect())
 }
 
 /// The lines of a file that are not blank.
@@ -197,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_grid_ascends_from_none() {
-        assert_eq!(grid(&[10, 1, 10, 3], 10).unwrap(), [0, 1, 3, 10]);
+        assert_eq!(grid(&[10, 1, 10, 3], 10).unwrap(), [0, 1, 3, 10].map(Strength::from));
         assert!(grid(&[11], 10).unwrap_err().to_string().contains("--k 11: the model has 10 units"));
     }
 

@@ -130,20 +130,20 @@ impl Writer {
             seed: self.sampling.seed,
             passages,
             guide: treatment.guide.clone(),
-            residual: None,
+            residual: Vec::new(),
         };
         patiently(|| self.client.score(request.clone())).await
     }
 
-    /// What the model as it is makes of texts: their tokens, and the mean of the residual stream after a block.
-    pub(super) async fn read(&self, passages: Vec<Passage>, block: u32) -> anyhow::Result<Vec<ScoredPassage>> {
+    /// What the model as it is makes of texts: their tokens, and the means of the residual stream after `blocks`, ascending.
+    pub(super) async fn read(&self, passages: Vec<Passage>, blocks: &[u32]) -> anyhow::Result<Vec<ScoredPassage>> {
         let request = ScoreRequest {
             model: self.model.clone(),
             conditions: Vec::new(),
             seed: self.sampling.seed,
             passages,
             guide: None,
-            residual: Some(block),
+            residual: blocks.to_vec(),
         };
         patiently(|| self.client.score(request.clone())).await
     }

@@ -11,7 +11,7 @@ use super::{
     show::{difference, name, rounded, share},
 };
 use crate::{
-    cmd::eval::method::Method,
+    cmd::eval::{method::Method, strength::Strength},
     output::{Cell, Table},
 };
 
@@ -162,9 +162,10 @@ pub(super) fn add_to(page: &mut Page, found: &[Found<'_>]) {
         let title = "Perplexity at parity: median, p10 to p90".to_owned();
         figures.push(Dots { title, x: "perplexity under the model as it is".to_owned(), rows }.figure());
     }
-    for (parity, findings) in found.iter().skip(1).filter(|(parity, _)| parity.method.learns()) {
+    let over_grid = |(parity, _): &&Found<'_>| parity.method.learns() && !parity.args.bisect;
+    for (parity, findings) in found.iter().skip(1).filter(over_grid) {
         let line = |concept: usize| {
-            let point = |&k: &u32| {
+            let point = |&k: &Strength| {
                 let (exact, _) = findings.deltas(concept, k);
                 mean(&exact).map(|value| Point { value, interval: None })
             };
@@ -172,7 +173,7 @@ pub(super) fn add_to(page: &mut Page, found: &[Found<'_>]) {
             Line { name: parity.subjects[concept].concept.name().to_owned(), points }
         };
         let title = format!("{}: {}", parity.method.title(), difference(parity));
-        let grid = parity.ks.iter().map(u32::to_string).collect();
+        let grid = parity.ks.iter().map(Strength::to_string).collect();
         let (x, lines) = (parity.method.strength().to_owned(), vec![line(0), line(1)]);
         figures.push(Lines { title, x, grid, lines, y: YScale::Even(-0.1, 0.1) }.figure());
     }

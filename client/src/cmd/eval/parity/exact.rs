@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use lode_domain::likelihood::{Passage, ScoredPassage};
-use lode_eval::parity::{Next, bisect};
 use serde::Serialize;
 
 use super::Parity;
@@ -11,6 +10,7 @@ use crate::cmd::eval::{
     cells::{Estimate, estimated, measured},
     method::{Method, TreatmentKey},
     store::Store,
+    strength::Strength,
     writing::Writer,
 };
 
@@ -21,7 +21,7 @@ const CHUNK: usize = 512;
 pub(super) type Pair = Option<(f64, f64)>;
 
 /// The pairs of a context by k.
-pub(super) type ByK = BTreeMap<u32, Pair>;
+pub(super) type ByK = BTreeMap<Strength, Pair>;
 
 /// What a request's numbers follow from.
 #[derive(Serialize)]
@@ -39,7 +39,7 @@ struct Key<'a> {
 /// Some contexts under one condition.
 struct Request {
     concept: usize,
-    k: u32,
+    k: Strength,
     contexts: Vec<usize>,
 }
 
@@ -48,7 +48,7 @@ fn of_grid(parity: &Parity<'_>) -> Vec<Request> {
     let all: Vec<usize> = (0..parity.contexts.len()).collect();
     let mut requests = Vec::new();
     for &k in &parity.ks {
-        for concept in 0..if k == 0 { 1 } else { 2 } {
+        for concept in 0..if k.is_none() { 1 } else { 2 } {
             let chunks = all.chunks(CHUNK);
             requests.extend(chunks.map(|contexts| Request { concept, k, contexts: contexts.to_vec() }));
         }
@@ -77,7 +77,7 @@ pub(super) async fn plan(
 ) -> anyhow::Result<Estimate> {
     let requests = of_grid(parity);
     let keys = keys(parity, &requests)?;
-    let settings = (what(parity.method), parity.args.shared.parallel, part);
+    let settings = (what(parity.method), parity.args.shared.run.parallel, part);
     estimated(store, &keys, settings, async |number| ask(parity, writer, &requests[number]).await).await
 }
 
@@ -87,14 +87,14 @@ pub(super) async fn by_bisection(
     writer: &Writer,
     store: &mut Store,
 ) -> anyhow::Result<[Vec<ByK>; 2]> {
-    let largest = parity.ks.last().copied().unwrap_or(0);
+    let (largest, step) = (parity.ks.last().copied().unwrap_or_default(), parity.method.step());
     let mut found = [vec![ByK::new(); parity.contexts.len()], vec![ByK::new(); parity.contexts.len()]];
     loop {
-        let mut wanted: BTreeMap<(usize, u32), Vec<usize>> = BTreeMap::new();
+        let mut wanted: BTreeMap<(usize, Strength), Vec<usize>> = BTreeMap::new();
         for (concept, by_context) in found.iter().enumerate() {
             for (context, by_k) in by_context.iter().enumerate() {
-                if let Some(k) = next(by_k, largest) {
-                    wanted.entry((if k == 0 { 0 } else { concept }, k)).or_default().push(context);
+                if let Some(k) = next(by_k, (largest, step)) {
+                    wanted.entry((if k.is_none() { 0 } else { concept }, k)).or_default().push(context);
                 }
             }
         }
@@ -114,19 +114,16 @@ pub(super) async fn by_bisection(
 }
 
 /// Which k to measure next; a k without a number ends the search.
-fn next(by_k: &ByK, largest: u32) -> Option<u32> {
-    let known: Option<Vec<(u32, f64)>> =
+fn next(by_k: &ByK, (largest, step): (Strength, Strength)) -> Option<Strength> {
+    let known: Option<Vec<(Strength, f64)>> =
         by_k.iter().map(|(&k, pair)| pair.map(|(first, second)| (k, first - second))).collect();
-    match bisect(&known?, largest, 1) {
-        Next::Measure(k) => Some(k),
-        Next::Found(..) | Next::Never => None,
-    }
+    Strength::search(&known?, largest, step)
 }
 
 fn take(found: &mut [Vec<ByK>; 2], requests: &[Request], pairs: Vec<Vec<Pair>>) {
     for (request, pairs) in requests.iter().zip(pairs) {
         for (&context, pair) in request.contexts.iter().zip(pairs) {
-            for concept in if request.k == 0 { 0..2 } else { request.concept..request.concept + 1 } {
+            for concept in if request.k.is_none() { 0..2 } else { request.concept..request.concept + 1 } {
                 found[concept][context].insert(request.k, pair);
             }
         }
@@ -169,7 +166,7 @@ async fn run(
     store: &mut Store,
     requests: &[Request],
 ) -> anyhow::Result<Vec<Vec<Pair>>> {
-    let settings = (what(parity.method), parity.args.shared.parallel);
+    let settings = (what(parity.method), parity.args.shared.run.parallel);
     let keys = keys(parity, requests)?;
     measured(store, &keys, settings, async |number| ask(parity, writer, &requests[number]).await).await
 }
@@ -213,12 +210,13 @@ mod tests {
 
     #[test]
     fn a_search_ends_where_there_is_no_number() {
-        assert_eq!(next(&ByK::new(), 100), Some(0));
-        let mut known = ByK::from([(0, Some((0.6, 0.2))), (1, Some((0.5, 0.2)))]);
-        assert_eq!(next(&known, 100), Some(2));
-        known.insert(2, Some((0.1, 0.2)));
-        assert_eq!(next(&known, 100), None);
-        known.insert(2, None);
-        assert_eq!(next(&known, 100), None);
+        let grid = (Strength::from(100), Strength::from(1));
+        assert_eq!(next(&ByK::new(), grid), Some(Strength::NONE));
+        let mut known = ByK::from([(Strength::NONE, Some((0.6, 0.2))), (1.into(), Some((0.5, 0.2)))]);
+        assert_eq!(next(&known, grid), Some(2.into()));
+        known.insert(2.into(), Some((0.1, 0.2)));
+        assert_eq!(next(&known, grid), None);
+        known.insert(2.into(), None);
+        assert_eq!(next(&known, grid), None);
     }
 }

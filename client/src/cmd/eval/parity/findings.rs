@@ -13,7 +13,7 @@ use super::{
     exact::ByK,
     sampled::{Place, Sampled},
 };
-use crate::cmd::eval::method::Method;
+use crate::cmd::eval::{method::Method, strength::Strength};
 
 /// One context under one concept.
 #[derive(Clone, Debug)]
@@ -61,17 +61,20 @@ pub(super) struct Findings {
     seed: u64,
     /// Whether there is something between one strength and the next.
     is_graded: bool,
+    /// Whether only the strength above the parity point was sampled.
+    is_searched: bool,
 }
 
 /// Differences by k, where there are numbers.
 pub(super) fn curve(by_k: &ByK) -> Vec<(f64, f64)> {
-    by_k.iter().filter_map(|(&k, pair)| pair.map(|(first, second)| (f64::from(k), first - second))).collect()
+    by_k.iter().filter_map(|(&k, pair)| pair.map(|(first, second)| (k.value(), first - second))).collect()
 }
 
 impl Findings {
     pub(super) fn new(parity: &Parity<'_>, exact: [Vec<ByK>; 2], sampled: BTreeMap<Place, Sampled>) -> Self {
-        let (seed, is_graded) = (parity.args.shared.seed, parity.method != Method::Prompt);
-        let mut findings = Self { exact, sampled, each: Vec::new(), seed, is_graded };
+        let (seed, is_graded) = (parity.args.shared.run.seed, parity.method != Method::Prompt);
+        let is_searched = parity.args.bisect;
+        let mut findings = Self { exact, sampled, each: Vec::new(), seed, is_graded, is_searched };
         for context in 0..parity.contexts.len() {
             for concept in 0..2 {
                 findings.each.push(findings.finding(context, concept));
@@ -81,8 +84,8 @@ impl Findings {
     }
 
     /// What was sampled; nothing forced is everybody's.
-    pub(super) fn sample(&self, concept: usize, context: usize, k: u32) -> Option<&Sampled> {
-        self.sampled.get(&Place { concept: if k == 0 { 0 } else { concept }, context, k })
+    pub(super) fn sample(&self, concept: usize, context: usize, k: Strength) -> Option<&Sampled> {
+        self.sampled.get(&Place { concept: if k.is_none() { 0 } else { concept }, context, k })
     }
 
     /// Nothing lies between no instruction and one.
@@ -91,16 +94,18 @@ impl Findings {
     }
 
     fn finding(&self, context: usize, concept: usize) -> Finding {
-        let exact = curve(&self.exact[concept][context]);
-        let sampled_at = |k: f64| self.sample(concept, context, k as u32);
+        let by_k = &self.exact[concept][context];
+        let exact = curve(by_k);
+        // One a point of the curve.
+        let known = || by_k.iter().filter(|(_, pair)| pair.is_some()).map(|(&k, _)| k);
+        let sampled_at = |k: Strength| self.sample(concept, context, k);
         let sampled: Vec<(f64, f64)> =
-            exact.iter().filter_map(|&(k, _)| sampled_at(k).and_then(Sampled::delta).map(|delta| (k, delta))).collect();
-        let perplexities: Vec<Option<f64>> =
-            exact.iter().map(|&(k, _)| sampled_at(k).and_then(Sampled::perplexity)).collect();
+            known().filter_map(|k| Some((k.value(), sampled_at(k).and_then(Sampled::delta)?))).collect();
+        let perplexities: Vec<Option<f64>> = known().map(|k| sampled_at(k).and_then(Sampled::perplexity)).collect();
         let bias = exact.first().filter(|(k, _)| *k == 0.0).map(|(_, delta)| *delta);
         let parity = parity_point(&exact).map(|k| self.whole(k));
-        // After a bisection only the k above the parity point was sampled.
-        let above = parity.and_then(|k| sampled_at(k.ceil())).and_then(Sampled::perplexity);
+        let above = parity.and_then(|k| Strength::above(k, known()));
+        let above = above.and_then(sampled_at).and_then(Sampled::perplexity);
         Finding {
             context,
             concept,
@@ -109,7 +114,11 @@ impl Findings {
             parity,
             sampled_parity: parity_point(&sampled).map(|k| self.whole(k)),
             perplexity: perplexities.first().copied().flatten(),
-            perplexity_at_parity: if self.is_graded { at_parity(&exact, &perplexities).or(above) } else { above },
+            perplexity_at_parity: if self.is_searched || !self.is_graded {
+                above
+            } else {
+                at_parity(&exact, &perplexities)
+            },
         }
     }
 
@@ -142,7 +151,7 @@ impl Findings {
     }
 
     /// Differences of all contexts under a concept at k: exact, and sampled.
-    pub(super) fn deltas(&self, concept: usize, k: u32) -> (Vec<f64>, Vec<f64>) {
+    pub(super) fn deltas(&self, concept: usize, k: Strength) -> (Vec<f64>, Vec<f64>) {
         let exact = &self.exact[concept];
         let exact = exact.iter().filter_map(|by_k| by_k.get(&k).copied().flatten()).map(|(a, b)| a - b).collect();
         let contexts = 0..self.exact[concept].len();

@@ -27,6 +27,7 @@ use super::{
     sentences::{needed, sentences},
     settings::{SharedArgs, Subject, grid, model_record, subjects},
     store::Store,
+    strength::Strength,
     writing::Writer,
 };
 use crate::{
@@ -49,7 +50,9 @@ const TOP: u32 = 50;
   lode eval parity --model gpt2 --concepts gender/woman gender/man --out parity
   lode eval parity --model gpt2 --concepts gender/woman gender/man --samples 0 --bisect --out parity
   lode eval parity --model gpt2 --concepts gender/woman gender/man --contexts mine.json --k 0,10,20,40,80 --out parity
-  lode eval parity --model gpt2 --concepts gender/woman gender/man --methods prompt,fudge,steer --sentences concepts/ --out parity")]
+  lode eval parity --model gpt2 --concepts gender/woman gender/man --methods prompt,fudge,steer --sentences concepts/ --out parity
+  lode eval parity --model gpt2 --concepts gender/woman gender/man --methods fudge --lambda 12 --samples 0 --bisect --out parity
+  lode eval parity --model gpt2 --concepts gender/woman gender/man --plan 8 --out parity")]
 pub(crate) struct Args {
     #[command(flatten)]
     shared: SharedArgs,
@@ -63,7 +66,8 @@ pub(crate) struct Args {
     /// How many experts are forced; k = 0, the model as it is, is always measured.
     #[arg(long = "k", value_name = "K", value_delimiter = ',', default_values_t = [0, 5, 10, 20, 40, 80, 160, 320])]
     ks: Vec<u32>,
-    /// Search the parity point of each context up to the largest k instead of measuring every k.
+    /// Search the parity point of each context up to the largest k instead of measuring every k; of other methods up to their largest
+    /// strength, in steps of 0.01 of lambda and 1 percent.
     #[arg(long)]
     bisect: bool,
     /// Continuations of each context and k; 0: only the exact probabilities.
@@ -94,7 +98,7 @@ struct Parity<'a> {
     baselines: &'a Baselines<'a>,
     method: Method,
     /// Strengths of the method, ascending from 0: k for do(c,k).
-    ks: Vec<u32>,
+    ks: Vec<Strength>,
 }
 
 pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
@@ -103,14 +107,14 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is");
     }
     let (format, args) = (global.format(), &args);
-    on_workers(global, &args.shared.model, async move |client| parity(&client, args, contexts, format).await).await
+    on_workers(global, &args.shared.run.model, async move |client| parity(&client, args, contexts, format).await).await
 }
 
 /// What can be refused before a cluster is asked.
 fn check(args: &Args) -> anyhow::Result<Vec<Context>> {
     args.shared.sampling(args.max_new_tokens)?;
     args.methods.all()?;
-    if args.shared.plan.is_some() && args.bisect {
+    if args.shared.run.plan.is_some() && args.bisect {
         bail!("--plan --bisect: how many k a search needs is known afterwards; plan the grid");
     }
     for (flag, words) in [("--first-words", &args.first_words), ("--second-words", &args.second_words)] {
@@ -131,20 +135,21 @@ fn check(args: &Args) -> anyhow::Result<Vec<Context>> {
 
 async fn parity(client: &Client, args: &Args, contexts: Vec<Context>, format: Format) -> anyhow::Result<()> {
     let shared = &args.shared;
-    let model = model_record(client, shared.model.name()).await?;
+    let model = model_record(client, shared.run.model.name()).await?;
     let ks = grid(&args.ks, model.units())?;
-    let most = ks.last().copied().unwrap_or(0);
+    let most = ks.last().map_or(0, |k| k.units());
     let recipe = shared.recipe()?;
     let subjects = subjects(client, &model, (&args.concepts, recipe), most).await?;
-    std::fs::create_dir_all(&shared.out)
-        .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", shared.out.display()))?;
-    let mut store = Store::open(&shared.out.join("results.log"))?;
+    std::fs::create_dir_all(&shared.run.out)
+        .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", shared.run.out.display()))?;
+    let mut store = Store::open(&shared.run.out.join("results.log"))?;
     let sampling = shared.sampling(args.max_new_tokens)?;
     let writer = Writer { client: client.clone(), model: model.name.clone(), sampling };
     let methods = args.methods.all()?;
     let mut baselines = Baselines::new(shared, &args.methods, subjects.len());
     if methods.iter().any(|method| method.learns()) {
-        let known = needed(&args.concepts, &sentences(&args.concepts, &args.methods.sentences)?)?;
+        let known =
+            needed(("FUDGE and steering learn", &args.concepts), &sentences(&args.concepts, &args.methods.sentences)?)?;
         baselines = baselines.learn(&writer, (&model, &methods), &known).await?;
     }
     let (mut found, mut plan) = (Vec::new(), Vec::new());
@@ -152,35 +157,30 @@ async fn parity(client: &Client, args: &Args, contexts: Vec<Context>, format: Fo
         let ks = if method == Method::Do { ks.clone() } else { args.methods.grid(method) };
         let (model, contexts, subjects, baselines) = (&model, &contexts[..], &subjects[..], &baselines);
         let run = Parity { args, model, contexts, subjects, baselines, method, ks };
-        if let Some(part) = shared.plan {
+        if let Some(part) = shared.run.plan {
             plan.extend(run.plan(&writer, &mut store, part).await?);
             continue;
         }
         let findings = run.measure(&writer, &mut store).await?;
         found.push((run, findings));
     }
-    if shared.plan.is_some() {
+    if shared.run.plan.is_some() {
         return print(&Report::of(Estimate::table(&plan)), format);
     }
     let experts = Experts::ask(client, &model.name, (&args.concepts, recipe), TOP.min(model.units())).await?;
     let page = show::page(&found, &experts);
-    Outcome { name: "parity", report: &show::report(&found, Format::Json), page: &page }.write(&shared.out)?;
+    Outcome { name: "parity", report: &show::report(&found, Format::Json), page: &page }.write(&shared.run.out)?;
     print(&show::report(&found, format), format)
 }
 
 impl Parity<'_> {
-    /// Whether few k are measured for each context, instead of all of the grid.
-    fn bisects(&self) -> bool {
-        self.args.bisect && self.method == Method::Do
-    }
-
     /// What is done for one of the two concepts; nothing for k = 0.
-    fn treatment(&self, concept: usize, k: u32) -> Treatment {
+    fn treatment(&self, concept: usize, k: Strength) -> Treatment {
         self.baselines.treatment(self.method, (concept, &self.subjects[concept]), k)
     }
 
     /// What that follows from.
-    fn key(&self, concept: usize, k: u32) -> Option<TreatmentKey> {
+    fn key(&self, concept: usize, k: Strength) -> Option<TreatmentKey> {
         self.baselines.key(self.method, (concept, &self.subjects[concept]), k)
     }
 
@@ -195,7 +195,7 @@ impl Parity<'_> {
     }
 
     async fn measure(&self, writer: &Writer, store: &mut Store) -> anyhow::Result<Findings> {
-        let exact = if self.bisects() {
+        let exact = if self.args.bisect {
             exact::by_bisection(self, writer, store).await?
         } else {
             exact::over_grid(self, writer, store).await?
@@ -210,15 +210,20 @@ impl Parity<'_> {
         let mut places = Vec::new();
         for context in 0..self.contexts.len() {
             for (concept, by_context) in exact.iter().enumerate() {
-                let ks: Vec<u32> = if self.bisects() {
-                    let curve = findings::curve(&by_context[context]);
-                    let parity = lode_eval::parity::parity_point(&curve).map(|k| k.ceil() as u32);
-                    [0].into_iter().chain(parity).collect()
+                let ks: Vec<Strength> = if self.args.bisect {
+                    let by_k = &by_context[context];
+                    let parity = lode_eval::parity::parity_point(&findings::curve(by_k));
+                    let above = parity.and_then(|k| Strength::above(k, by_k.keys().copied()));
+                    [Strength::NONE].into_iter().chain(above).collect()
                 } else {
                     self.ks.clone()
                 };
                 // Nothing forced is everybody's.
-                places.extend(ks.into_iter().map(|k| Place { concept: if k == 0 { 0 } else { concept }, context, k }));
+                places.extend(ks.into_iter().map(|k| Place {
+                    concept: if k.is_none() { 0 } else { concept },
+                    context,
+                    k,
+                }));
             }
         }
         places.sort_unstable();

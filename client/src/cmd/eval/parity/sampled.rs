@@ -8,6 +8,7 @@ use crate::cmd::eval::{
     cells::{Estimate, estimated, measured},
     method::{Method, TreatmentKey},
     store::Store,
+    strength::Strength,
     writing::Writer,
 };
 
@@ -46,7 +47,7 @@ impl Sampled {
 pub(super) struct Place {
     pub(super) concept: usize,
     pub(super) context: usize,
-    pub(super) k: u32,
+    pub(super) k: Strength,
 }
 
 #[derive(Serialize)]
@@ -97,7 +98,7 @@ pub(super) async fn sampled(
     store: &mut Store,
     places: &[Place],
 ) -> anyhow::Result<Vec<Sampled>> {
-    let (keys, settings) = (keys(parity, writer, places)?, (what(parity.method), parity.args.shared.parallel));
+    let (keys, settings) = (keys(parity, writer, places)?, (what(parity.method), parity.args.shared.run.parallel));
     measured(store, &keys, settings, async |number| sample(parity, writer, places[number]).await).await
 }
 
@@ -108,7 +109,7 @@ pub(super) async fn plan(
     (store, places): (&mut Store, &[Place]),
     part: u32,
 ) -> anyhow::Result<Estimate> {
-    let (keys, parallel) = (keys(parity, writer, places)?, parity.args.shared.parallel);
+    let (keys, parallel) = (keys(parity, writer, places)?, parity.args.shared.run.parallel);
     let measure = async |number: usize| sample(parity, writer, places[number]).await;
     estimated(store, &keys, (what(parity.method), parallel, part), measure).await
 }

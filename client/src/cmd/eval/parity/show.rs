@@ -18,6 +18,7 @@ use crate::{
     cmd::eval::{
         experts::{Experts, add_to},
         outcome::provenance,
+        strength::Strength,
     },
     output::{Cell, Format, Report, Table},
 };
@@ -37,7 +38,7 @@ pub(super) fn report(found: &[Found<'_>], format: Format) -> Report {
     };
     let shared = &parity.args.shared;
     report
-        .fact("model", shared.model.name().to_string())
+        .fact("model", shared.run.model.name().to_string())
         .fact("contexts", parity.contexts.len())
         .fact("samples", parity.args.samples)
         .remark("each context counts under the concept that pushes against its own bias; k at parity is interpolated")
@@ -101,7 +102,7 @@ fn overall(parity: &Parity<'_>, findings: &Findings) -> Table {
 }
 
 /// The k at which all contexts have a number: those of the grid, unless they were searched.
-fn ks<'p>(parity: &'p Parity<'_>) -> &'p [u32] {
+fn ks<'p>(parity: &'p Parity<'_>) -> &'p [Strength] {
     if parity.args.bisect { &parity.ks[..1] } else { &parity.ks }
 }
 
@@ -141,7 +142,7 @@ fn over_k(parity: &Parity<'_>, findings: &Findings) -> Table {
 }
 
 /// Median over contexts.
-fn perplexity(findings: &Findings, concept: usize, k: u32) -> Option<f64> {
+fn perplexity(findings: &Findings, concept: usize, k: Strength) -> Option<f64> {
     let contexts = 0..findings.exact[concept].len();
     let all: Vec<f64> = contexts.filter_map(|context| findings.sample(concept, context, k)?.perplexity()).collect();
     quantile(&all, 0.5)
@@ -181,7 +182,7 @@ fn contexts(parity: &Parity<'_>, findings: &Findings) -> Table {
 struct Example<'f> {
     finding: &'f Finding,
     /// k and its first continuation.
-    texts: Vec<(u32, String)>,
+    texts: Vec<(Strength, String)>,
 }
 
 fn shown<'f>(parity: &Parity<'_>, findings: &'f Findings) -> Vec<Example<'f>> {
@@ -190,7 +191,7 @@ fn shown<'f>(parity: &Parity<'_>, findings: &'f Findings) -> Vec<Example<'f>> {
     });
     let example = |finding: &'f Finding| {
         let by_k = findings.exact[finding.concept][finding.context].keys();
-        let text = |&k: &u32| {
+        let text = |&k: &Strength| {
             let texts = &findings.sample(finding.concept, finding.context, k)?.texts;
             texts.first().map(|text| (k, text.clone()))
         };
@@ -238,7 +239,7 @@ pub(super) fn page(found: &[Found<'_>], experts: &Experts) -> Page {
     add_to(&mut page, experts);
     let shared = &args.shared;
     let sampling = shared.sampling(args.max_new_tokens).unwrap_or_default();
-    let ks: Vec<String> = parity.ks.iter().map(u32::to_string).collect();
+    let ks: Vec<String> = parity.ks.iter().map(Strength::to_string).collect();
     let more = vec![
         ("concepts", format!("{}, {}", name(parity, 0), name(parity, 1))),
         ("k", if args.bisect { format!("bisection up to {}", ks[ks.len() - 1]) } else { ks.join(", ") }),
@@ -305,20 +306,20 @@ fn summary(page: &mut Page, parity: &Parity<'_>, findings: &Findings) {
 }
 
 fn curves(page: &mut Page, parity: &Parity<'_>, findings: &Findings) {
-    let grid: Vec<String> = parity.ks.iter().map(u32::to_string).collect();
+    let grid: Vec<String> = parity.ks.iter().map(Strength::to_string).collect();
     let x = || "k units forced".to_owned();
-    let line = |name: &str, of: &dyn Fn(u32) -> Option<Point>| Line {
+    let line = |name: &str, of: &dyn Fn(Strength) -> Option<Point>| Line {
         name: name.to_owned(),
         points: parity.ks.iter().map(|&k| of(k)).collect(),
     };
     let mut figures = Vec::new();
     for concept in 0..2 {
-        let exact = |k: u32| {
+        let exact = |k: Strength| {
             let (exact, _) = findings.deltas(concept, k);
             let interval = quantile(&exact, 0.1).zip(quantile(&exact, 0.9));
             mean(&exact).map(|value| Point { value, interval })
         };
-        let sampled = |k: u32| mean(&findings.deltas(concept, k).1).map(|value| Point { value, interval: None });
+        let sampled = |k: Strength| mean(&findings.deltas(concept, k).1).map(|value| Point { value, interval: None });
         let mut lines = vec![line("exact", &exact)];
         if !findings.sampled.is_empty() {
             lines.push(line("sampled", &sampled));
@@ -328,7 +329,8 @@ fn curves(page: &mut Page, parity: &Parity<'_>, findings: &Findings) {
     }
     if !findings.sampled.is_empty() {
         let of = |concept: usize| {
-            let point = move |k: u32| perplexity(findings, concept, k).map(|value| Point { value, interval: None });
+            let point =
+                move |k: Strength| perplexity(findings, concept, k).map(|value| Point { value, interval: None });
             line(parity.subjects[concept].concept.name(), &point)
         };
         let lines = vec![of(0), of(1)];

@@ -12,7 +12,10 @@ use super::{
     plan::Control,
     show::{bracketed, name, percent},
 };
-use crate::output::{Cell, Table};
+use crate::{
+    cmd::eval::strength::Strength,
+    output::{Cell, Table},
+};
 
 /// do(c,k), then the methods that were asked for.
 fn controls(sweep: &Sweep<'_>) -> Vec<Control> {
@@ -26,13 +29,13 @@ fn controls(sweep: &Sweep<'_>) -> Vec<Control> {
 }
 
 /// Strengths of a control, ascending.
-fn strengths(sweep: &Sweep<'_>, control: Control) -> Vec<u32> {
+fn strengths(sweep: &Sweep<'_>, control: Control) -> Vec<Strength> {
     let own = sweep.plan.places.iter().filter(|place| place.control == control && place.concept == 0);
     own.map(|place| place.k).collect()
 }
 
 /// Means over concepts of a control at a strength.
-fn means(rows: &[Row], control: Control, strength: u32) -> impl Fn(fn(&Row) -> Option<Interval>) -> Option<f64> {
+fn means(rows: &[Row], control: Control, strength: Strength) -> impl Fn(fn(&Row) -> Option<Interval>) -> Option<f64> {
     let own = rows.iter().filter(move |row| row.place.control == control && row.place.k == strength);
     let own: Vec<&Row> = own.collect();
     move |of| mean(&own.iter().filter_map(|row| of(row)).map(|interval| interval.value).collect::<Vec<_>>())
@@ -123,7 +126,7 @@ pub(super) fn add_to(page: &mut Page, sweep: &Sweep<'_>, rows: &[Row]) {
                 let mean = means(rows, control, strength);
                 mean(|row| row.perplexity).zip(mean(|row| row.presence))
             };
-            let plain = means(rows, Control::Nothing, 0);
+            let plain = means(rows, Control::Nothing, Strength::NONE);
             let plain = plain(|row| row.perplexity).zip(plain(|row| row.presence));
             let points = plain.into_iter().chain(strengths(sweep, control).into_iter().filter_map(point)).collect();
             Path { name: control.title().to_owned(), points }

@@ -10,6 +10,7 @@ use lode_eval::{
 };
 
 use super::{Sweep, Written, plan::Place};
+use crate::cmd::eval::strength::Strength;
 
 /// A line of the table.
 #[derive(Clone, Debug)]
@@ -34,7 +35,7 @@ pub(super) struct Row {
 
 /// Every line, in the plan's order.
 pub(super) fn rows(sweep: &Sweep<'_>, written: &[Written]) -> Vec<Row> {
-    let seed = sweep.args.shared.seed;
+    let seed = sweep.args.shared.run.seed;
     let shared: Vec<_> = written.iter().map(|cell| (of_texts(cell, seed), cell)).collect();
     sweep
         .plan
@@ -64,7 +65,7 @@ fn of_texts(cell: &Written, seed: u64) -> Row {
         interval(&known, seed, |some| some.iter().copied().collect::<Surprise>().perplexity())
     };
     Row {
-        place: Place { concept: 0, control: super::Control::Nothing, k: 0, cell: 0 },
+        place: Place { concept: 0, control: super::Control::Nothing, k: Strength::NONE, cell: 0 },
         texts: cell.texts.len(),
         broke_off: cell.texts.iter().filter(|text| text.broke_off).count(),
         presence: None,
@@ -97,7 +98,7 @@ pub(super) fn best_of(rows: &[Row], concept: usize, control: super::Control) -> 
 }
 
 /// The row of a concept under a control at k.
-pub(super) fn at(rows: &[Row], concept: usize, control: super::Control, k: u32) -> Option<&Row> {
+pub(super) fn at(rows: &[Row], concept: usize, control: super::Control, k: Strength) -> Option<&Row> {
     rows.iter().find(|row| (row.place.concept, row.place.control, row.place.k) == (concept, control, k))
 }
 
@@ -108,7 +109,7 @@ mod tests {
     fn row(control: Control, k: u32, presence: f64, perplexity: f64) -> Row {
         let exactly = |value| Some(Interval { value, low: value, high: value });
         Row {
-            place: Place { concept: 0, control, k, cell: 0 },
+            place: Place { concept: 0, control, k: k.into(), cell: 0 },
             presence: exactly(presence),
             perplexity: exactly(perplexity),
             ..of_texts(&Written { texts: Vec::new(), own: Vec::new(), judge: None }, 1)
@@ -119,8 +120,8 @@ mod tests {
     fn the_best_k_is_fluent_and_small() {
         let mut rows = vec![row(Control::Nothing, 0, 0.0, 3.0), row(Control::Do, 1, 0.4, 3.0)];
         rows.extend([row(Control::Do, 10, 0.8, 5.0), row(Control::Do, 30, 0.8, 5.5), row(Control::Do, 100, 1.0, 9.0)]);
-        assert_eq!(best(&rows, 0).unwrap().place.k, 10);
-        assert_eq!(at(&rows, 0, Control::Do, 30).unwrap().place.k, 30);
+        assert_eq!(best(&rows, 0).unwrap().place.k, 10.into());
+        assert_eq!(at(&rows, 0, Control::Do, 30.into()).unwrap().place.k, 30.into());
         assert!(best(&rows, 1).is_none());
     }
 }

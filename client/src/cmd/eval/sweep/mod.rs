@@ -54,7 +54,8 @@ const TOP: u32 = 50;
   lode eval sweep --model gpt2 --concept sense/bank topic/sea --prompt 'Once upon a time' --out sweep
   lode eval sweep --model gpt2 --concept sense/bank --words concepts/ --prompts prompts.txt --samples 300 --out sweep
   lode eval sweep --model gpt2 --concept sense/bank --k 0,10,30 --judge gpt2-xl --prompt 'I saw' --out sweep --format csv
-  lode eval sweep --model gpt2 --concept sense/bank --methods prompt,fudge,steer --sentences concepts/ --prompt 'I saw' --out sweep")]
+  lode eval sweep --model gpt2 --concept sense/bank --methods prompt,fudge,steer --sentences concepts/ --prompt 'I saw' --out sweep
+  lode eval sweep --model gpt2 --concept sense/bank --prompts prompts.txt --samples 300 --plan --out sweep")]
 pub(crate) struct Args {
     #[command(flatten)]
     shared: SharedArgs,
@@ -77,7 +78,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 20)]
     max_new_tokens: u32,
     /// Concept files with `words`, or folders of them; else the bundled words count, else the concept's name.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", num_args = 1..)]
     words: Vec<PathBuf>,
     /// Another model of the cluster that judges the texts' perplexity too.
     #[arg(long, value_name = "NAME")]
@@ -142,7 +143,7 @@ pub(crate) async fn run(global: &Global, args: Args) -> anyhow::Result<()> {
         bail!("an embedded cluster begins with an empty index: say with --data-dir DIR where the mined one is");
     }
     let (format, args) = (global.format(), &args);
-    on_workers(global, &args.shared.model, async move |client| {
+    on_workers(global, &args.shared.run.model, async move |client| {
         sweep(&client, args, (prompts, words, controls), format).await
     })
     .await
@@ -183,35 +184,35 @@ async fn sweep(
     format: Format,
 ) -> anyhow::Result<()> {
     let shared = &args.shared;
-    let model = model_record(client, shared.model.name()).await?;
+    let model = model_record(client, shared.run.model.name()).await?;
     let judge = match &args.judge {
         Some(name) => Some(model_record(client, name).await?),
         None => None,
     };
     let ks = grid(&args.ks, model.units())?;
     // The next k units are part of what a cell follows from.
-    let most = ks.iter().copied().max().unwrap_or(0).saturating_mul(2);
+    let most = ks.last().map_or(0, |k| k.units()).saturating_mul(2);
     let subjects = subjects(client, &model, (&args.concepts, shared.recipe()?), most).await?;
     let mut plan = Plan::new(&ks, subjects.len(), &controls, model.units());
     for said in &plan.left_out {
         note(said);
     }
-    std::fs::create_dir_all(&shared.out)
-        .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", shared.out.display()))?;
-    let mut store = Store::open(&shared.out.join("results.log"))?;
+    std::fs::create_dir_all(&shared.run.out)
+        .map_err(|error| anyhow::anyhow!("cannot create {}: {error}", shared.run.out.display()))?;
+    let mut store = Store::open(&shared.run.out.join("results.log"))?;
     let sampling = shared.sampling(args.max_new_tokens)?;
     let writer = Writer { client: client.clone(), model: model.name.clone(), sampling: sampling.clone() };
     let known = sentences(&args.concepts, &args.methods.sentences)?;
     let methods = args.methods.all()?;
     let mut baselines = Baselines::new(shared, &args.methods, subjects.len());
     if methods.iter().any(|method| method.learns()) {
-        let known = needed(&args.concepts, &known)?;
+        let known = needed(("FUDGE and steering learn", &args.concepts), &known)?;
         baselines = baselines.learn(&writer, (&model, &methods), &known).await?;
     }
     for &method in methods.iter().filter(|&&method| method != Method::Do) {
         plan.add(method, &args.methods.grid(method), subjects.len());
     }
-    let classifiers = known.iter().map(|concept| classifier(concept.as_ref(), shared.seed)).collect();
+    let classifiers = known.iter().map(|concept| classifier(concept.as_ref(), shared.run.seed)).collect();
     let run = Sweep { args, prompts, subjects, words, classifiers, baselines: &baselines, plan };
     let key = |cell: &Cell| {
         let key = Key {
@@ -227,21 +228,22 @@ async fn sweep(
         serde_json::to_string(&key)
     };
     let keys = run.plan.cells.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-    if let Some(part) = shared.plan {
-        let settings = ("texts under do(c,k)", shared.parallel, part);
+    if let Some(part) = shared.run.plan {
+        let settings = ("texts under do(c,k)", shared.run.parallel, part);
         let measure = async |number: usize| run.write(&writer, &run.plan.cells[number]).await;
         let estimate = estimated(&mut store, &keys, settings, measure).await?;
         return print(&Report::of(Estimate::table(&[estimate])), format);
     }
-    let written: Vec<Written> = measured(&mut store, &keys, ("texts under do(c,k)", shared.parallel), async |number| {
-        run.write(&writer, &run.plan.cells[number]).await
-    })
-    .await?;
+    let written: Vec<Written> =
+        measured(&mut store, &keys, ("texts under do(c,k)", shared.run.parallel), async |number| {
+            run.write(&writer, &run.plan.cells[number]).await
+        })
+        .await?;
     let rows = rows(&run, &written);
     let experts = Experts::ask(client, &model.name, (&args.concepts, shared.recipe()?), TOP.min(model.units())).await?;
     let page = show::page(&run, (&model, judge.as_ref()), (&rows, &written), &experts);
     let report = show::report(&run, &rows, &written, Format::Json);
-    Outcome { name: "sweep", report: &report, page: &page }.write(&shared.out)?;
+    Outcome { name: "sweep", report: &report, page: &page }.write(&shared.run.out)?;
     print(&show::report(&run, &rows, &written, format), format)
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lode_domain::intervention::{Condition, ForcingValue, Rank, Target};
 
-use crate::cmd::eval::method::Method;
+use crate::cmd::eval::{method::Method, strength::Strength};
 
 /// What is forced: the concept's experts, or something else to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,7 +79,7 @@ pub(super) struct Cell {
     /// Number of the concept; of texts with nothing forced 0, they are everybody's.
     pub(super) concept: usize,
     pub(super) control: Control,
-    pub(super) k: u32,
+    pub(super) k: Strength,
 }
 
 /// A line of the table: whose words are looked for in which texts.
@@ -87,7 +87,7 @@ pub(super) struct Cell {
 pub(super) struct Place {
     pub(super) concept: usize,
     pub(super) control: Control,
-    pub(super) k: u32,
+    pub(super) k: Strength,
     /// Number of the cell with the texts.
     pub(super) cell: usize,
 }
@@ -95,7 +95,7 @@ pub(super) struct Place {
 /// What is written, and what is shown of it.
 #[derive(Debug)]
 pub(super) struct Plan {
-    pub(super) ks: Vec<u32>,
+    pub(super) ks: Vec<Strength>,
     pub(super) cells: Vec<Cell>,
     pub(super) places: Vec<Place>,
     /// What was asked for and cannot be had.
@@ -104,19 +104,20 @@ pub(super) struct Plan {
 
 impl Plan {
     /// For `concepts` concepts; `ks` ascend from 0.
-    pub(super) fn new(ks: &[u32], concepts: usize, controls: &[Control], units: u32) -> Self {
+    pub(super) fn new(ks: &[Strength], concepts: usize, controls: &[Control], units: u32) -> Self {
+        let half = Strength::from(units / 2);
         let mut plan = Self { ks: ks.to_vec(), cells: Vec::new(), places: Vec::new(), left_out: Vec::new() };
-        plan.cells.push(Cell { concept: 0, control: Control::Nothing, k: 0 });
-        let forced = || ks.iter().copied().filter(|&k| k > 0);
+        plan.cells.push(Cell { concept: 0, control: Control::Nothing, k: Strength::NONE });
+        let forced = || ks.iter().copied().filter(|k| !k.is_none());
         let written = [Control::Do].into_iter().chain(controls.iter().copied().filter(|&one| one != Control::Other));
         for concept in 0..concepts {
             for control in written.clone() {
-                let fits = move |k: &u32| control != Control::Next || *k <= units / 2;
+                let fits = move |k: &Strength| control != Control::Next || *k <= half;
                 plan.cells.extend(forced().filter(fits).map(|k| Cell { concept, control, k }));
             }
         }
         if controls.contains(&Control::Next)
-            && let Some(k) = forced().find(|&k| k > units / 2)
+            && let Some(k) = forced().find(|&k| k > half)
         {
             plan.left_out.push(format!("no next units from k = {k} on: the model has {units} units"));
         }
@@ -124,7 +125,7 @@ impl Plan {
             plan.left_out.push("no texts of another concept: there is only one".to_owned());
         }
         for concept in 0..concepts {
-            plan.places.push(Place { concept, control: Control::Nothing, k: 0, cell: 0 });
+            plan.places.push(Place { concept, control: Control::Nothing, k: Strength::NONE, cell: 0 });
             for control in [Control::Do].into_iter().chain(controls.iter().copied()) {
                 // Another concept's texts are there already.
                 let (owner, source) = match control {
@@ -146,10 +147,10 @@ impl Plan {
     }
 
     /// The same texts by another method over its strengths.
-    pub(super) fn add(&mut self, method: Method, strengths: &[u32], concepts: usize) {
+    pub(super) fn add(&mut self, method: Method, strengths: &[Strength], concepts: usize) {
         let control = Control::Method(method);
         for concept in 0..concepts {
-            for &k in strengths.iter().filter(|&&strength| strength > 0) {
+            for &k in strengths.iter().filter(|strength| !strength.is_none()) {
                 self.places.push(Place { concept, control, k, cell: self.cells.len() });
                 self.cells.push(Cell { concept, control, k });
             }
@@ -162,33 +163,41 @@ impl Plan {
 mod tests {
     use super::*;
 
+    fn strengths(all: &[u32]) -> Vec<Strength> {
+        all.iter().map(|&k| k.into()).collect()
+    }
+
     const ALL: [Control; 4] = [Control::Random, Control::Next, Control::Zero, Control::Other];
 
     #[test]
     fn every_text_is_written_once_and_shown_wherever_it_serves() {
-        let plan = Plan::new(&[0, 1, 10], 3, &ALL, 100);
+        let plan = Plan::new(&strengths(&[0, 1, 10]), 3, &ALL, 100);
         // Nothing forced, and for each concept do and three controls at two k.
         assert_eq!(plan.cells.len(), 1 + 3 * 4 * 2);
         assert_eq!(plan.places.len(), 3 * (1 + 5 * 2));
         let other = plan.places.iter().find(|place| place.control == Control::Other && place.concept == 2).unwrap();
-        assert_eq!(plan.cells[other.cell], Cell { concept: 0, control: Control::Do, k: 1 });
+        assert_eq!(plan.cells[other.cell], Cell { concept: 0, control: Control::Do, k: 1.into() });
         assert!(plan.left_out.is_empty());
     }
 
     #[test]
     fn methods_come_after_what_is_forced() {
-        let mut plan = Plan::new(&[0, 10], 2, &[], 100);
-        plan.add(Method::Fudge, &[0, 1, 4], 2);
-        let found: Vec<_> = plan.places.iter().map(|place| (place.concept, place.control.name(), place.k)).collect();
-        let of = |concept| [(concept, "nothing", 0), (concept, "do", 10), (concept, "fudge", 1), (concept, "fudge", 4)];
+        let mut plan = Plan::new(&strengths(&[0, 10]), 2, &[], 100);
+        plan.add(Method::Fudge, &[Strength::NONE, Strength::of_thousandths(250), 4.into()], 2);
+        let found: Vec<_> =
+            plan.places.iter().map(|place| (place.concept, place.control.name(), place.k.to_string())).collect();
+        let of = |concept| {
+            [("nothing", "0"), ("do", "10"), ("fudge", "0.25"), ("fudge", "4")]
+                .map(|(name, strength)| (concept, name, strength.to_owned()))
+        };
         assert_eq!(found, [of(0), of(1)].concat());
         let last = plan.places[7];
-        assert_eq!(plan.cells[last.cell], Cell { concept: 1, control: Control::Method(Method::Fudge), k: 4 });
+        assert_eq!(plan.cells[last.cell], Cell { concept: 1, control: Control::Method(Method::Fudge), k: 4.into() });
     }
 
     #[test]
     fn what_cannot_be_is_said() {
-        let plan = Plan::new(&[0, 60], 1, &ALL, 100);
+        let plan = Plan::new(&strengths(&[0, 60]), 1, &ALL, 100);
         assert_eq!(plan.cells.len(), 1 + 3);
         assert_eq!(plan.left_out.len(), 2, "{:?}", plan.left_out);
     }

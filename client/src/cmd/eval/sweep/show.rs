@@ -15,6 +15,7 @@ use crate::{
     cmd::eval::{
         experts::{Experts, add_to},
         outcome::provenance,
+        strength::Strength,
     },
     output::{Cell, Format, Report, Table},
 };
@@ -37,7 +38,7 @@ pub(super) fn report(sweep: &Sweep<'_>, rows: &[Row], written: &[Written], forma
     };
     let report = if format == Format::Table { report } else { report.table(beside::classifiers(sweep)) };
     let samples = sweep.args.samples;
-    report.fact("model", sweep.args.shared.model.name().to_string()).fact("texts_a_condition", samples).remark(format!(
+    report.fact("model", sweep.args.shared.run.model.name().to_string()).fact("texts_a_condition", samples).remark(format!(
         "best k: the share that shows the concept is largest among those k whose texts are at most {FLUENT} times as perplexing \
          as unforced ones"
     ))
@@ -132,7 +133,7 @@ fn best_table(sweep: &Sweep<'_>, rows: &[Row]) -> Table {
         let perplexity = |row: Option<&Row>| {
             row.and_then(|row| row.perplexity).map_or(Cell::Nothing, |perplexity| Cell::Rounded(perplexity.value))
         };
-        let plain = at(rows, concept, Control::Nothing, 0);
+        let plain = at(rows, concept, Control::Nothing, Strength::NONE);
         table.push(vec![
             name(sweep, concept).into(),
             k.into(),
@@ -218,7 +219,7 @@ pub(super) fn page(
         sweep.args.shared.sampling(1).map_or(0, |sampling| sampling.top_k),
         shown(sweep.args.shared.sampling(1).map_or(f64::NAN, |sampling| sampling.top_p.into())),
         sweep.args.max_new_tokens,
-        sweep.args.shared.seed
+        sweep.args.shared.run.seed
     );
     let mut more = vec![("sampling", sampling), ("prompts", sweep.prompts.join(" · "))];
     if let Some(judge) = judge {
@@ -246,7 +247,7 @@ fn summary(page: &mut Page, sweep: &Sweep<'_>, rows: &[Row]) {
         let best = best(rows, concept);
         let k = best.map(|row| row.place.k);
         let control = |control| share(k.and_then(|k| at(rows, concept, control, k)).and_then(|row| row.presence));
-        let plain = at(rows, concept, Control::Nothing, 0);
+        let plain = at(rows, concept, Control::Nothing, Strength::NONE);
         vec![
             name(sweep, concept),
             k.map_or_else(|| "none".to_owned(), |k| k.to_string()),
@@ -282,11 +283,11 @@ fn summary(page: &mut Page, sweep: &Sweep<'_>, rows: &[Row]) {
 }
 
 fn curves(page: &mut Page, sweep: &Sweep<'_>, rows: &[Row]) {
-    let ks: Vec<String> = sweep.plan.ks.iter().map(u32::to_string).collect();
+    let ks: Vec<String> = sweep.plan.ks.iter().map(Strength::to_string).collect();
     page.section("Over k");
     let mean = |of: fn(&Row) -> Option<Interval>, control: Control| -> Line {
-        let point = |&k: &u32| {
-            let control = if k == 0 { Control::Nothing } else { control };
+        let point = |&k: &Strength| {
+            let control = if k.is_none() { Control::Nothing } else { control };
             let own = rows.iter().filter(|row| row.place.control == control && row.place.k == k);
             let values: Vec<f64> = own.filter_map(of).map(|interval| interval.value).collect();
             lode_eval::stats::mean(&values).map(|value| Point { value, interval: None })
@@ -307,11 +308,11 @@ fn curves(page: &mut Page, sweep: &Sweep<'_>, rows: &[Row]) {
     ]);
     page.part("Each concept");
     let line = |concept: usize, of: fn(&Row) -> Option<Interval>, control: Control| {
-        let point = |&k: &u32| {
-            let control = if k == 0 { Control::Nothing } else { control };
+        let point = |&k: &Strength| {
+            let control = if k.is_none() { Control::Nothing } else { control };
             let interval = at(rows, concept, control, k).and_then(of)?;
             // Only do(c,k) has its band: five would hide each other.
-            let band = (control != Control::Nothing || k == 0).then_some((interval.low, interval.high));
+            let band = (control != Control::Nothing || k.is_none()).then_some((interval.low, interval.high));
             Some(Point { value: interval.value, interval: band })
         };
         let mut points: Vec<Option<Point>> = sweep.plan.ks.iter().map(point).collect();
