@@ -21,7 +21,7 @@ fn every_command_has_help_with_an_example() {
         assert!(success && help.contains("Example") && help.contains(&format!("lode {name}")), "{help}");
     }
     let grouped = [("units", "top"), ("units", "show"), ("units", "layers"), ("bench", "mine"), ("bench", "serve")];
-    for (group, name) in grouped.into_iter().chain([("eval", "sweep"), ("eval", "parity")]) {
+    for (group, name) in grouped.into_iter().chain([("eval", "sweep"), ("eval", "parity"), ("eval", "tcav")]) {
         let (success, help) = lode(&[group, name, "--help"]);
         assert!(success && help.contains("Example"), "{help}");
     }

@@ -253,6 +253,57 @@ fn methods_stand_beside_each_other() {
     refused(&none, "no/such");
 }
 
+/// Moving the residual stream along a concept's vectors makes its words more probable, along random ones as often less.
+#[test]
+fn tcav_tells_a_concept_from_random_sets() {
+    let cluster = Cluster::start(1, &demo_model());
+    let tcav = |out: &str, more: &[&str]| {
+        let folder = cluster.folder().join(out).display().to_string();
+        let ask =
+            ["--format", "json", "eval", "tcav", "--model", "m", "--concept", "topic/football", "--layers", "3,1"];
+        cluster.lode(&[&ask[..], &["--random-sets", "5", "--out", &folder], more].concat())
+    };
+    let first = tcav("first", &[]).ok();
+    let said = json(&first);
+    let rows = said["tcav"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["layer"].as_u64().unwrap()).collect::<Vec<_>>(), [1, 3], "nothing was mined");
+    for row in rows {
+        let number = |name: &str| row[name].as_f64().unwrap_or_else(|| panic!("{name}: {row}"));
+        assert!(number("accuracy") > 0.9 && (0.25..0.75).contains(&number("random_accuracy")), "{row}");
+        assert!(number("score") > 0.8 && number("score") > number("random_score"), "{row}");
+        assert!(number("sensitivity") > 0.1 && number("sensitivity") > number("random_sensitivity"), "{row}");
+        assert!(number("finer_step_same_sign") > 0.9 && number("finer_step_change") < 0.1, "{row}");
+        assert!(number("p_corrected") == (2.0 * number("p")).min(1.0) && number("lost") == 0.0, "{row}");
+    }
+    assert_eq!(said["runs"].as_array().unwrap().len(), 2 * 2 * 5);
+    assert!(said["words"][0]["words"].as_str().unwrap().contains("goal"), "{}", said["words"]);
+    let html = read(&cluster.folder().join("first"), "tcav.html");
+    for word in ["topic/football: TCAV score", "after block", "Bonferroni", "model hash", "<svg", "goal"] {
+        assert!(html.contains(word), "{word}");
+    }
+    // Broken off, it goes on; with nothing left to do, and anew, the bytes are the same.
+    let log = cluster.folder().join("first/results.log");
+    let bytes = std::fs::read(&log).unwrap();
+    std::fs::write(&log, &bytes[..bytes.len() / 2]).unwrap();
+    let again = tcav("first", &[]);
+    assert!(again.stderr.contains("damaged") && again.stderr.contains("from before"), "{}", again.stderr);
+    assert_eq!((again.ok(), read(&cluster.folder().join("first"), "tcav.html")), (first.clone(), html));
+    let once_more = tcav("first", &[]);
+    assert!(once_more.stderr.contains("22 of 22 are there from before"), "{}", once_more.stderr);
+    assert_eq!(tcav("anew", &["--parallel", "2"]).ok(), first);
+    let plan = json(&tcav("plan", &["--plan", "3"]).ok());
+    assert_eq!((&plan[0]["cells"], &plan[0]["timed"]), (&22.into(), &3.into()), "{plan}");
+
+    let refused = |more: &[&str], said: &str| {
+        let output = tcav("none", more);
+        assert!(!output.status.success() && output.stderr.contains(said), "{said}: {}", output.stderr);
+    };
+    refused(&["--layers", "9"], "--layers 9: the model has blocks 0 to 3");
+    refused(&["--concept", "no/such"], "sentences of no/such");
+    let few = cut_sentences(&cluster.folder().join("cut"), 12);
+    refused(&["--concept", "gender/woman", "--sentences", &few[0], &few[1]], "there are 12 and 12");
+}
+
 /// A folder as a user brings it: GPT-2's own layout and tokenizer, random weights.
 #[test]
 fn a_gpt_2_folder_runs_the_same_commands() {
@@ -285,6 +336,11 @@ fn a_gpt_2_folder_runs_the_same_commands() {
         ["eval", "sweep", "--concept", "gender/woman", "gender/man", "--samples", "2", "--k", "4", "--prompt", "I"];
     let sweep = eval("sweep", &[&ask[..], &learn].concat());
     assert!(column(&read(&sweep, "sweep.csv"), "perplexity").iter().all(|one| one.parse::<f64>().unwrap() > 1.0));
+    let ask = ["eval", "tcav", "--concept", "gender/woman", "gender/man", "--random-sets", "2", "--prompt", "I"];
+    let tcav = eval("tcav", &[&ask[..], &["--sentences", &files[0], &files[1]]].concat());
+    assert!(
+        column(&read(&tcav, "tcav.csv"), "score").iter().all(|one| (0.0..=1.0).contains(&one.parse::<f64>().unwrap()))
+    );
     let report = eval("report", &["report", "--concept", "gender/woman", "gender/man", "--top", "8"]);
     assert!(read(&report, "report.html").contains("attn.c_attn"));
 }

@@ -37,6 +37,11 @@ impl WordList {
         Ok(Self { forms, longest })
     }
 
+    /// Every word and phrase in every form, lower case, in order.
+    pub fn forms(&self) -> impl Iterator<Item = String> + '_ {
+        self.forms.iter().map(|words| words.join(" "))
+    }
+
     /// Whether one of the words is in `text`.
     pub fn shows_in(&self, text: &str) -> bool {
         !self.places(text).is_empty()
@@ -141,6 +146,12 @@ mod tests {
         let text = "über yellow cards, a card; yellow";
         let marked: Vec<&str> = list.places(text).into_iter().map(|place| &text[place]).collect();
         assert_eq!(marked, ["über", "yellow cards", "card"]);
+    }
+
+    #[test]
+    fn forms_are_listed() {
+        let forms: Vec<String> = list(&["yellow card", "she"]).forms().collect();
+        assert_eq!(forms, ["she", "yellow card", "yellow carded", "yellow carding", "yellow cards"]);
     }
 
     #[test]

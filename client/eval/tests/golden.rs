@@ -1,4 +1,4 @@
-//! The metrics against independent implementations: nltk, numpy, scipy, transformers.
+//! The metrics against independent implementations: nltk, numpy, scipy, scikit-learn, transformers.
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use lode_eval::{
     bleu::self_bleu,
     distinct::distinct,
+    logistic::Boundary,
     perplexity::Surprise,
     stats::{Ratio, pearson, quantile, spearman},
     text::tokens,
+    ttest::welch,
 };
 use serde::Deserialize;
 
@@ -85,5 +87,62 @@ fn perplexity_is_transformers() {
     assert!(!golden.perplexities.is_empty());
     for one in golden.perplexities {
         near(Surprise::of(&one.log_probabilities).perplexity().unwrap(), one.perplexity, 1e-6);
+    }
+}
+
+/// `golden/tcav.py`.
+#[derive(Deserialize)]
+struct Tcav {
+    boundaries: Vec<Fitted>,
+    tests: Vec<Test>,
+}
+
+#[derive(Deserialize)]
+struct Fitted {
+    /// In sixty-fourths, `[vector][coordinate]`.
+    vectors: Vec<Vec<i16>>,
+    positives: usize,
+    weights: Vec<f64>,
+    intercept: f64,
+}
+
+#[derive(Deserialize)]
+struct Test {
+    a: Vec<f64>,
+    b: Vec<f64>,
+    t: f64,
+    freedom: f64,
+    p: f64,
+}
+
+fn tcav() -> Tcav {
+    serde_json::from_str(include_str!("golden/tcav.json")).unwrap()
+}
+
+/// Both stop where no part of the gradient is larger than 1e-8; the weights are of the order of 0.1.
+#[test]
+fn a_boundary_is_scikit_learns() {
+    let golden = tcav().boundaries;
+    assert_eq!(golden.len(), 3);
+    for Fitted { vectors, positives, weights, intercept } in golden {
+        let vectors: Vec<Vec<f32>> =
+            vectors.iter().map(|vector| vector.iter().map(|&x| f32::from(x) / 64.0).collect()).collect();
+        let rows: Vec<&[f32]> = vectors.iter().map(Vec::as_slice).collect();
+        let found = Boundary::between(&rows[..positives], &rows[positives..]).unwrap();
+        assert_eq!(found.weights.len(), weights.len());
+        near(found.intercept, intercept, 1e-8);
+        found.weights.iter().zip(weights).for_each(|(&own, other)| near(own, other, 1e-8));
+    }
+}
+
+#[test]
+fn a_t_test_is_scipys() {
+    let golden = tcav().tests;
+    assert_eq!(golden.len(), 6);
+    for Test { a, b, t, freedom, p } in golden {
+        let found = welch(&a, &b).unwrap();
+        near(found.t, t, EXACT);
+        near(found.freedom, freedom, EXACT);
+        assert!((found.p - p).abs() <= 1e-11 * p, "{}, not {p}", found.p);
     }
 }

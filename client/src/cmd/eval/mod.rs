@@ -13,6 +13,7 @@ mod store;
 mod stream;
 mod strength;
 mod sweep;
+mod tcav;
 mod writing;
 
 use clap::Subcommand;
@@ -26,11 +27,13 @@ use crate::args::Global;
 pub(crate) enum Command {
     Sweep(sweep::Args),
     Parity(parity::Args),
+    Tcav(tcav::Args),
 }
 
 pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Sweep(args) => sweep::run(global, args).await,
         Command::Parity(args) => parity::run(global, args).await,
+        Command::Tcav(args) => tcav::run(global, args).await,
     }
 }
