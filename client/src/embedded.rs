@@ -9,7 +9,7 @@ use lode_domain::{
 };
 use lode_ops::{Front, FrontError};
 use lode_proto::{BadTls, Credentials, Fault, LineLimits};
-use lode_worker::{CacheConfig, EngineOptions, Model, Precision, Stages, Vitals};
+use lode_worker::{CacheConfig, EngineOptions, Model, Precision, Stages, TextShare, Vitals};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -241,6 +241,7 @@ impl Embedded {
                     dir: self.cache_dir.clone(),
                 },
                 generation: EngineOptions::default(),
+                text_share: TextShare::default(),
                 advertise: None,
                 precision: workers.precision,
                 vitals: Vitals::default(),

@@ -113,7 +113,8 @@ impl Resolver {
         let forced = |edition| Forced {
             experts: experts(key, edition, (criterion, k)),
             rank,
-            seed: if rank == Rank::Random { seed } else { 0 },
+            // A seed of the rank's own is part of the rank.
+            seed: if rank == (Rank::Random { seed: None }) { seed } else { 0 },
             value: condition.value.to_string(),
             positions: condition.positions,
         };

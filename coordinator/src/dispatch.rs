@@ -22,8 +22,9 @@ use crate::{
     registry::Member,
 };
 
-/// Events between a worker's stream and a client that is slow to read.
-const IN_FLIGHT: usize = 1024;
+/// Events at most that wait for a client that is slow to read, unless its text is through before: the tokens of 128 samples of
+/// 512 tokens.
+const MOST_IN_FLIGHT: u64 = 1 << 16;
 /// How many workers a request may lose before anything was generated.
 const MOST_LOSSES: u32 = 5;
 /// How long a worker that has no room after all is left alone.
@@ -73,7 +74,28 @@ async fn begin(
     let resolved = tokio::task::spawn_blocking(move || own.resolver.resolve(&own.index, request))
         .await
         .map_err(|error| Fault::internal(format!("resolving the conditions failed: {error}")))??;
+    let in_flight = in_flight(&resolved);
     let wanted = Wanted { model: resolved.model, name, samples, caller: Caller::current() };
+    let begun = timeout_at(deadline, first_place(coordinator, resolved, wanted));
+    let (place, first, rest) = begun.await.unwrap_or_else(|_| Err(overdue(0)))?;
+    let relay = Relay { place, open: samples, tokens: 0 };
+    Ok(relay.start((first, rest), in_flight, deadline))
+}
+
+/// How many events may wait for the client: all, within reason. Then a worker's place is free as soon as the text is complete, and
+/// the prompts of one request, each of which waits for the others to begin, never keep each other from a place.
+fn in_flight(request: &ResolvedRequest) -> usize {
+    let events = u64::from(request.samples) * (u64::from(request.sampling.max_new_tokens) + 1);
+    // A place more for how it ends.
+    events.min(MOST_IN_FLIGHT) as usize + 1
+}
+
+/// Waits for a place on a worker, and there for the first event.
+async fn first_place(
+    coordinator: &Coordinator,
+    resolved: ResolvedRequest,
+    wanted: Wanted,
+) -> Result<(Place, GenerateEvent, impl Stream<Item = Event> + Send + Unpin + use<>), Fault> {
     let mut losses = 0;
     loop {
         let place = coordinator.places.find(wanted.clone()).await?;
@@ -83,10 +105,7 @@ async fn begin(
             fault = loss(&worker) => Err(fault),
         };
         match begun {
-            Ok((first, rest)) => {
-                let relay = Relay { place, open: samples, tokens: 0 };
-                return Ok(relay.start(first, rest, deadline));
-            }
+            Ok((first, rest)) => return Ok((place, first, rest)),
             Err(fault) if fault.kind == FaultKind::Exhausted => {
                 tracing::info!(fault = %worker.fault(fault), "a worker has less room than it said");
                 worker.rest(REST);
@@ -133,15 +152,15 @@ struct Relay {
 }
 
 impl Relay {
-    /// Passes the events on, on a task of its own: a client that reads slowly holds its place only until the text is complete, or
-    /// `deadline`.
+    /// Passes the events on, on a task of its own, of which `in_flight` may wait for the client: one that reads slowly holds its place
+    /// only until the text is complete, or longer than that many events and not read, or `deadline`.
     fn start(
         mut self,
-        first: GenerateEvent,
-        rest: impl Stream<Item = Event> + Send + Unpin + 'static,
+        (first, rest): (GenerateEvent, impl Stream<Item = Event> + Send + Unpin + 'static),
+        in_flight: usize,
         deadline: Instant,
     ) -> impl Stream<Item = Event> + Send {
-        let (sender, receiver) = mpsc::channel(IN_FLIGHT);
+        let (sender, receiver) = mpsc::channel(in_flight);
         tokio::spawn(carried(async move {
             // Room for how it ends, however full the channel is by then.
             let Ok(last) = sender.clone().reserve_owned().await else { return };
@@ -185,10 +204,14 @@ impl Relay {
     }
 
     fn end_overdue(&self, last: OwnedPermit<Event>) {
-        last.send(Err(Fault::late(format!(
-            "after {} tokens, the text was not complete in the time that one request has: ask for less, or raise \
-             --generation-timeout",
-            self.tokens
-        ))));
+        last.send(Err(overdue(self.tokens)));
     }
+}
+
+/// The error of a request that took too long.
+fn overdue(tokens: u64) -> Fault {
+    Fault::late(format!(
+        "after {tokens} tokens, the text was not complete in the time that one request has: ask for less, or raise \
+         --generation-timeout"
+    ))
 }

@@ -148,7 +148,11 @@ impl Places {
         }
         while let Some((ticket, next)) = line.queue.next() {
             let with_room = workers.iter().filter(|worker| worker.has_room(next.samples));
-            let Some(worker) = with_room.min_by(|a, b| a.load().total_cmp(&b.load()).then(a.id.cmp(&b.id))) else {
+            let Some(worker) = with_room.min_by(|a, b| {
+                // Beside mining, texts have a part of the device only.
+                let busy = |worker: &Member| !worker.is_free();
+                busy(a).cmp(&busy(b)).then(a.load().total_cmp(&b.load())).then(a.id.cmp(&b.id))
+            }) else {
                 break;
             };
             let Some(Waiting { caller, samples, teller }) = line.queue.begin(ticket) else { break };

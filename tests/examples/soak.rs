@@ -1,4 +1,5 @@
-//! A cluster at saturation: clients that come, leave and ask for nonsense, workers that die and come back.
+//! A cluster at saturation: more clients than there is room for, who come, leave, do not read and ask for nonsense; workers that die,
+//! freeze and come back.
 //!
 //! `cargo run --release -p lode-tests --example soak -- MINUTES` (build the programs first, in the same profile). Afterwards nothing may
 //! be stuck, every request must have been answered or refused, and memory must be flat: the medians of the first and the last fifth of
@@ -34,8 +35,14 @@ const HTTP_CLIENTS: u64 = 24;
 const GRPC_CLIENTS: u64 = 8;
 /// Workers; the first one lives, and so its memory can be watched.
 const WORKERS: usize = 3;
+/// Samples that a worker generates at a time: together fewer than clients ask for, so that a queue forms.
+const ROOM: u32 = 8;
+/// Clients who ask and do not read.
+const SILENT_CLIENTS: u64 = 2;
 /// Between two deaths.
 const DEATHS: Duration = Duration::from_secs(15);
+/// How long a worker may freeze: beyond its lease.
+const FREEZE: Duration = Duration::from_secs(12);
 /// How much memory may grow.
 const GROWTH: f64 = 0.05;
 /// How long an answer may take.
@@ -47,6 +54,8 @@ struct Outcomes {
     done: AtomicU64,
     /// Said no to, with a reason.
     refused: AtomicU64,
+    /// Of those, the ones that there was no room for.
+    busy: AtomicU64,
     /// Begun, and ended with an error that says why.
     broken: AtomicU64,
     /// Left by the client.
@@ -76,8 +85,10 @@ fn main() {
     let time = Duration::from_secs_f64(minutes * 60.0);
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect();
     // All clients come from one address.
-    let coordinator = words("--http 127.0.0.1:0 --rate-limit 100000 --max-calls 1000");
-    let flags = Flags { coordinator, worker: words("--http 127.0.0.1:0 --response-cache 0B"), client: Vec::new() };
+    let coordinator = words("--http 127.0.0.1:0 --rate-limit 100000 --max-calls 1000 --max-waiting 16 --max-wait 5");
+    // Room for some texts only, so that some wait in the worker, too, and pages are used again and again.
+    let worker = words(&format!("--http 127.0.0.1:0 --response-cache 0B --max-sequences {ROOM} --kv-budget 8MiB"));
+    let flags = Flags { coordinator, worker, client: Vec::new() };
     let mut cluster = Cluster::start_with(flags, WORKERS, &demo_model());
     let file = |path: &str| demo_concepts().join(path).display().to_string();
     cluster.lode(&["mine", "--model", "m", &file("gender/woman.json"), &file("gender/man.json")]).ok();
@@ -90,6 +101,10 @@ fn main() {
     for number in 0..HTTP_CLIENTS {
         let (load, front) = (load.clone(), Front::at(&address));
         http.push(std::thread::spawn(move || over_http(&load, &front, StdRng::seed_from_u64(number))));
+    }
+    for _ in 0..SILENT_CLIENTS {
+        let (load, front) = (load.clone(), Front::at(&address));
+        http.push(std::thread::spawn(move || without_reading(&load, &front)));
     }
     let mut grpc = Vec::new();
     for number in 0..GRPC_CLIENTS {
@@ -105,10 +120,23 @@ fn main() {
     let alive = cluster.workers.iter_mut().rev().take(WORKERS - 1).map(Program::front).collect::<Vec<_>>();
     let first = cluster.workers[0].front();
     for worker in alive.iter().chain([&first]) {
-        wait_until("no worker generates", || worker.metric("lode_worker_sequences_active") == 0.0);
+        for gauge in ["active", "waiting"] {
+            wait_until("no worker generates", || worker.metric(&format!("lode_worker_sequences_{gauge}")) == 0.0);
+        }
+        wait_until("all pages are back", || worker.metric("lode_worker_kv_positions") == 0.0);
     }
-    let after = Front::at(&address).post("/v1/completions", &json!({"model": "m", "prompt": "Yesterday"}));
-    assert_eq!(after.status, 200, "{}", after.body);
+    wait_until("nobody waits", || Front::at(&address).metric("lode_generate_waiting") == 0.0);
+    // And can be taken, all at once.
+    let all = (0..WORKERS).map(|_| {
+        let front = Front::at(&address);
+        std::thread::spawn(move || {
+            front.post("/v1/completions", &json!({"model": "m", "prompt": "Yesterday", "n": ROOM}))
+        })
+    });
+    for answer in all.collect::<Vec<_>>() {
+        let answer = answer.join().unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
 
     let outcomes = &load.outcomes;
     let seen = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -120,6 +148,7 @@ fn main() {
             "deaths": deaths,
             "done": seen(&outcomes.done),
             "refused": seen(&outcomes.refused),
+            "refused_for_want_of_room": seen(&outcomes.busy),
             "broken": seen(&outcomes.broken),
             "left": seen(&outcomes.left),
             "lost": seen(&outcomes.lost),
@@ -129,6 +158,7 @@ fn main() {
     );
     assert_eq!(seen(&outcomes.lost), 0, "every request is answered or refused");
     assert!(seen(&outcomes.done) > 0 && seen(&outcomes.left) > 0);
+    assert!(seen(&outcomes.busy) > 0, "there was room for all: that was no saturation");
     assert!(growth.iter().all(|growth| *growth <= GROWTH), "memory grows: {growth:?}");
 }
 
@@ -147,9 +177,16 @@ fn disturb(cluster: &mut Cluster, watched: [u32; 2], time: Duration) -> (Vec<[u6
             killed = Instant::now();
             let alive = cluster.workers.len() - (WORKERS - 1)..cluster.workers.len();
             let victim = random.random_range(alive);
-            let mut victim = cluster.workers.remove(victim);
-            victim.kill();
-            cluster.start_worker(&demo_model());
+            if random.random_bool(0.3) {
+                // Long enough to be taken for dead; it comes back by itself.
+                cluster.workers[victim].freeze();
+                std::thread::sleep(FREEZE);
+                cluster.workers[victim].thaw();
+            } else {
+                let mut victim = cluster.workers.remove(victim);
+                victim.kill();
+                cluster.start_worker(&demo_model());
+            }
             deaths += 1;
         }
     }
@@ -185,6 +222,18 @@ fn over_http(load: &Load, front: &Front, mut random: StdRng) {
             "seed": random.random::<u32>(),
             "stream": streams,
         });
+        if random.random_bool(0.2) {
+            body["prompt"] = json!(["Once", "so it was", "The nurse said"]);
+        }
+        if random.random_bool(0.2) {
+            body["observe"] = json!(["gender/woman"]);
+        }
+        if random.random_bool(0.2) {
+            body["logprobs"] = json!(3);
+        }
+        if random.random_bool(0.2) {
+            body["stop"] = json!([".", " the"]);
+        }
         if random.random_bool(0.5) {
             body["condition"] = json!({"concept": "gender/woman", "k": random.random_range(1..400)});
         }
@@ -207,11 +256,12 @@ fn over_http(load: &Load, front: &Front, mut random: StdRng) {
         let counter = match is_whole.then(|| Answer::read(&text)) {
             None => &load.outcomes.lost,
             Some(answer) if answer.status != 200 => {
-                if answer.json()["error"]["message"].is_string() {
-                    &load.outcomes.refused
-                } else {
-                    &load.outcomes.lost
+                if answer.status == 429 {
+                    count(&load.outcomes.busy);
+                    // As such an answer asks for.
+                    std::thread::sleep(Duration::from_millis(random.random_range(0..1000)));
                 }
+                if answer.json()["error"]["message"].is_string() { &load.outcomes.refused } else { &load.outcomes.lost }
             }
             Some(answer) if !streams => {
                 if answer.json()["choices"].is_array() {
@@ -229,6 +279,17 @@ fn over_http(load: &Load, front: &Front, mut random: StdRng) {
             },
         };
         count(counter);
+    }
+}
+
+/// Asks for much and reads none of it for a while.
+fn without_reading(load: &Load, front: &Front) {
+    let body = json!({"model": "m", "prompt": "so it was", "max_tokens": 100, "n": 4, "stream": true, "logprobs": 20});
+    while load.goes_on() {
+        let stream = front.send("POST /v1/completions", "", &body.to_string());
+        std::thread::sleep(Duration::from_secs(3));
+        let _ = stream.shutdown(Shutdown::Both);
+        count(&load.outcomes.left);
     }
 }
 

@@ -136,6 +136,17 @@ class Completions(unittest.TestCase):
         self.assertEqual(told.text_offset[0], len("Yesterday"))
 
 
+    def test_penalties_and_biases(self):
+        def tokens(**more):
+            return complete(temperature=0, max_tokens=40, logprobs=0, **more).choices[0].logprobs.tokens
+
+        biased = tokens(logit_bias={"50": 60})
+        self.assertEqual((len(biased), len(set(biased))), (40, 1))
+        # After thirty times there is nothing left of the bias.
+        self.assertGreater(len(set(tokens(logit_bias={"50": 60}, frequency_penalty=2))), 1)
+        self.assertGreater(len(set(tokens(presence_penalty=2))), len(set(tokens())))
+
+
 class Conditions(unittest.TestCase):
     def test_by_field_and_by_name(self):
         by_field = complete(**conditioned(30))
@@ -222,7 +233,9 @@ class Errors(unittest.TestCase):
         self.refused(openai.BadRequestError, None, "127", **conditioned(5, positions="all"), prompt="so " * 200)
         misspelt = {"extra_body": {"condition": {"concept": WOMAN, "K": 5}}}
         self.assertEqual(self.refused(openai.BadRequestError, None, "unknown field `K`", **misspelt).param, "condition.K")
-        self.refused(openai.BadRequestError, "unsupported_parameter", "presence_penalty", presence_penalty=1)
+        self.refused(openai.BadRequestError, "unsupported_parameter", "suffix", suffix="end")
+        self.assertEqual(self.refused(openai.BadRequestError, None, "-2 to 2", presence_penalty=3).param, "presence_penalty")
+        self.assertEqual(self.refused(openai.BadRequestError, None, "token ids", logit_bias={"the": 1}).param, "logit_bias")
 
     def test_bad_json(self):
         headers = {"Authorization": f"Bearer {READER}", "Content-Type": "application/json"}

@@ -252,6 +252,16 @@ fn deadlines_end_texts() {
     scene.cluster.let_go();
     is(&scene.end(scene.ask(ONE, "one-2")), OK, &[]);
 
+    // Before the first token, too, where the worker lives and says nothing.
+    let mut scene = Scene::new("--generation-timeout 2", "worker-first-token");
+    let asked = scene.ask_and_hold(ONE, "one-1");
+    is(&scene.end(asked), DEADLINE_EXCEEDED, &["after 0 tokens", "--generation-timeout"]);
+    let body = r#"{"model": "m", "prompt": "Yesterday"}"#;
+    let late = scene.front.ask("POST /v1/completions", &format!("authorization: Bearer {ONE}\r\n"), body);
+    assert_eq!((late.status, late.json()["error"]["code"].as_str()), (504, Some("timeout")));
+    scene.cluster.let_go();
+    is(&scene.end(scene.ask(ONE, "one-3")), OK, &[]);
+
     let mut scene = Scene::new("--generation-timeout 3", "worker-mid-text");
     let asked = scene.ask_and_hold(ONE, "one-1");
     is(&scene.end(asked), DEADLINE_EXCEEDED, &["tokens, the text was not complete", "--generation-timeout"]);

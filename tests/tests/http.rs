@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
-use std::io::Read as _;
+use std::{collections::BTreeSet, io::Read as _};
 
 use lode_tests::{Answer, Cluster, Flags, Front, Program, demo_concepts, demo_model, wait_until};
 use serde_json::{Value, json};
@@ -170,6 +170,26 @@ fn requests_say_what_they_mean() {
     assert_eq!(offsets, choice["logprobs"]["text_offset"].as_array().unwrap().iter().collect::<Vec<_>>());
 }
 
+/// Biases decide over all logits that a model has; penalties keep a text from saying the same again.
+#[test]
+fn penalties_and_biases_reach_the_sampler() {
+    let (_cluster, front) = cluster("");
+    let base = json!({"model": "m", "prompt": "Yesterday", "max_tokens": 40, "temperature": 0, "logprobs": 0});
+    let tokens = |more: Value| -> Vec<String> {
+        let reply: Value = front.post(COMPLETIONS, &with(&base, &more)).json();
+        let tokens = reply["choices"][0]["logprobs"]["tokens"].as_array().unwrap();
+        tokens.iter().map(|token| token.as_str().unwrap().to_owned()).collect()
+    };
+    let distinct = |tokens: &[String]| tokens.iter().collect::<BTreeSet<_>>().len();
+    let biased = tokens(json!({"logit_bias": {"50": 60}}));
+    assert_eq!((biased.len(), distinct(&biased)), (40, 1), "{biased:?}");
+    // After thirty times there is nothing left of the bias.
+    let counted = tokens(json!({"logit_bias": {"50": 60}, "frequency_penalty": 2}));
+    assert_eq!((&counted[0], distinct(&counted) > 1), (&biased[0], true), "{counted:?}");
+    let (plain, once) = (tokens(json!({})), tokens(json!({"presence_penalty": 2})));
+    assert!(distinct(&once) > distinct(&plain), "{plain:?} {once:?}");
+}
+
 #[track_caller]
 fn refused(answer: &Answer, status: u16, param: Option<&str>, said: &str) {
     let error = &answer.json()["error"];
@@ -207,8 +227,12 @@ fn what_is_wrong_is_said_where() {
         (json!({"echo": true}), 400, Some("echo"), "not supported"),
         (json!({"suffix": "end"}), 400, Some("suffix"), "not supported"),
         (json!({"best_of": 3}), 400, Some("best_of"), "not supported"),
-        (json!({"presence_penalty": 0.5}), 400, Some("presence_penalty"), "repetition_penalty"),
-        (json!({"logit_bias": {"5": 1}}), 400, Some("logit_bias"), "not supported"),
+        (json!({"presence_penalty": 2.5}), 400, Some("presence_penalty"), "-2 to 2"),
+        (json!({"frequency_penalty": -3}), 400, Some("frequency_penalty"), "-2 to 2"),
+        (json!({"logit_bias": {"the": 1}}), 400, Some("logit_bias"), "token ids"),
+        (json!({"logit_bias": {"5": -101}}), 400, Some("logit_bias"), "-100 to 100"),
+        (json!({"logit_bias": {"5": "much"}}), 400, Some("logit_bias.5"), "much"),
+        (json!({"logit_bias": {"999999": 1}}), 400, None, "vocabulary"),
         (json!({"stream_options": {"include_usage": true}}), 400, Some("stream_options"), "stream"),
     ] {
         refused(&front.post(COMPLETIONS, &with(&base, &more)), status, param, said);

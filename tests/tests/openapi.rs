@@ -88,7 +88,10 @@ fn server(folder: &std::path::Path) -> Server {
     std::fs::write(&tokens, "admin a-1\nreader r-1\nreader b-1\nworker w-1\n").unwrap();
     let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let flags = Flags {
-        coordinator: words(&format!("--http 127.0.0.1:0 --rate-limit 30 --token-file {}", tokens.display())),
+        coordinator: words(&format!(
+            "--http 127.0.0.1:0 --rate-limit 30 --lease 30 --generation-timeout 6 --token-file {}",
+            tokens.display()
+        )),
         worker: words("--token w-1"),
         client: words("--token a-1"),
     };
@@ -230,6 +233,19 @@ fn the_server_answers_as_it_is_described() {
             (0..400).map(|_| front.ask(&format!("{method} {asked}"), BUSY, "{}")).find(|answer| answer.status == 429);
         described.check(operation, None, &answer.expect("a rate has an end"));
     }
+    // A worker that lives, as far as is known, and says nothing.
+    server.cluster.workers[0].freeze();
+    let late = texts().map(|(path, body)| {
+        let (path, body) = (path.to_owned(), set(&body, "model", json!("m")).to_string());
+        let front = Front::at(&front.address().to_string());
+        std::thread::spawn(move || (path.clone(), front.ask(&format!("POST {path}"), READER, &body)))
+    });
+    for asked in late {
+        let (path, answer) = asked.join().unwrap();
+        assert_eq!(answer.status, 504, "{}", answer.body);
+        described.check(&format!("post {path}"), None, &answer);
+    }
+    server.cluster.workers[0].thaw();
     // Without workers there is no text.
     server.cluster.workers[0].terminate();
     server.cluster.workers[0].wait();

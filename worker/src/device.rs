@@ -1,7 +1,7 @@
 //! The device has one owner: a thread that runs one forward pass after the other.
 //!
-//! Mining, generation and scoring share it by turns: one batch of sentences, then one step of all sequences, then one batch of
-//! passages. Summaries are made on a thread of their own, so that neither generation nor the next shard need wait for them; a
+//! Mining, generation and scoring share it by turns: one batch of sentences, then steps of all sequences for as long as they are to
+//! have the device ([`Shares`]), then one batch of passages. Summaries are made on a thread of their own, so that neither generation nor the next shard need wait for them; a
 //! shard only waits while the responses of those before it leave no room for its own within the memory budget.
 
 use std::{
@@ -25,6 +25,7 @@ use crate::{
     score::{Events, Gone, summarise},
     scoring::{ScoreTask, Scoring},
     shard::{PreparedShard, Step},
+    shares::{Shares, TextShare},
     stages::Stage,
 };
 
@@ -67,7 +68,7 @@ impl Device {
     pub(crate) fn start(
         model: Arc<Model>,
         (held, budget): (Held, u64),
-        generating: Generating,
+        (generating, share): (Generating, TextShare),
     ) -> (Self, oneshot::Receiver<()>) {
         let (commands, inbox) = mpsc::channel();
         let (alive, died) = oneshot::channel();
@@ -75,7 +76,8 @@ impl Device {
         thread::spawn(move || {
             let _alive: oneshot::Sender<()> = alive;
             let mining = Mining { held, budget, ..Mining::default() };
-            Turns { inbox, model, mining, generating, scoring: Scoring::default() }.run();
+            let shares = Shares::new(share);
+            Turns { inbox, model, mining, generating, scoring: Scoring::default(), shares }.run();
         });
         (Self { commands }, died)
     }
@@ -104,6 +106,7 @@ struct Turns {
     mining: Mining,
     generating: Generating,
     scoring: Scoring,
+    shares: Shares,
 }
 
 impl Turns {
@@ -115,12 +118,33 @@ impl Turns {
                     Err(mpsc::RecvError) => return,
                 }
             }
-            while let Ok(command) = self.inbox.try_recv() {
-                self.take(command);
+            self.take_all();
+            if !self.mining.is_idle() {
+                let started = Instant::now();
+                self.mining.step(&self.model);
+                self.shares.mined(started.elapsed());
             }
-            self.mining.step(&self.model);
-            self.generating.step();
+            self.generate();
             self.scoring.step(&self.model);
+        }
+    }
+
+    /// Steps of the texts, whoever comes and goes, until they have had their share.
+    fn generate(&mut self) {
+        loop {
+            let started = Instant::now();
+            self.generating.step();
+            let is_on = self.shares.generated(started.elapsed());
+            self.take_all();
+            if !is_on || self.generating.is_idle() {
+                return;
+            }
+        }
+    }
+
+    fn take_all(&mut self) {
+        while let Ok(command) = self.inbox.try_recv() {
+            self.take(command);
         }
     }
 

@@ -8,7 +8,11 @@ use lode_ops::pause_at;
 use lode_proto::Fault;
 use tokio::sync::mpsc::Sender;
 
-use crate::{device::GenerateTask, fault::of_model, metrics};
+use crate::{
+    device::GenerateTask,
+    fault::{of_device, of_model},
+    metrics,
+};
 
 /// Who waits for a sequence.
 struct Owner {
@@ -84,7 +88,7 @@ impl Generating {
         }
         let steps = match self.engine.step() {
             Ok(steps) => steps,
-            Err(error) => return self.fail(&of_model(error)),
+            Err(error) => return self.fail(&of_device(&error)),
         };
         for step in steps {
             let Some(owner) = self.owners.get(&step.sequence) else { continue };

@@ -18,6 +18,7 @@ mod score;
 mod scoring;
 mod server;
 mod shard;
+mod shares;
 mod source;
 mod speed;
 mod stages;
@@ -48,6 +49,7 @@ pub use self::{
     cache::{CacheConfig, CacheError},
     http::Vitals,
     metrics::METRICS,
+    shares::{BadShare, TextShare},
     source::{BadModelSource, LoadError, ModelSource, load},
     stages::{Stage, Stages},
 };
@@ -76,6 +78,8 @@ pub struct Config {
     pub cache: CacheConfig,
     /// What text is generated with. The coordinator is told how many samples run at a time.
     pub generation: EngineOptions,
+    /// The share of the device that texts have beside mining.
+    pub text_share: TextShare,
     /// URL under which the coordinator reaches this worker; by default its listen address.
     pub advertise: Option<String>,
     /// Float type that the model was loaded in.
@@ -174,7 +178,7 @@ pub async fn run(
     let (budget, spill_dir, stages) = (config.memory_budget, config.spill_dir.clone(), config.stages.clone());
     let engine = open_engine(&model, config.generation)?;
     let generating = Generating::new(model.clone(), engine);
-    let (device, died) = Device::start(model.clone(), (held.clone(), budget), generating);
+    let (device, died) = Device::start(model.clone(), (held.clone(), budget), (generating, config.text_share));
     let vitals = config.vitals.clone();
     vitals.set_device_runs(true);
     let room = Room { budget, spill_dir, stages };

@@ -16,7 +16,8 @@ use lode_domain::{
 };
 use lode_proto::{Authority, Credentials, Identity, LineLimits};
 use lode_worker::{
-    CacheConfig, Config, DeviceChoice, EngineOptions, LoadOptions, ModelSource, Precision, Reuse, Stages, Vitals,
+    CacheConfig, Config, DeviceChoice, EngineOptions, LoadOptions, ModelSource, Precision, Reuse, Stages, TextShare,
+    Vitals,
 };
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -76,6 +77,10 @@ struct Args {
     /// tokens come steadier.
     #[arg(long, value_name = "N", default_value = "64")]
     prompt_tokens: NonZeroU32,
+    /// The share of the device's time that texts have while sentences are mined, above 0 and below 1: more makes tokens come
+    /// sooner and mining take longer. Where only one of the two has work, it has all.
+    #[arg(long, value_name = "SHARE", default_value_t)]
+    text_share: TextShare,
     /// Address to serve on; port 0 takes a free one.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
@@ -163,6 +168,7 @@ async fn main() -> anyhow::Result<()> {
             prompt_rows: args.prompt_tokens.get() as usize,
             reuse: Reuse::On,
         },
+        text_share: args.text_share,
         advertise: args.advertise.clone(),
         precision: args.dtype,
         vitals: Vitals::default(),

@@ -26,7 +26,7 @@ use tracing::Instrument as _;
 use crate::{
     conditions::Kept,
     device::{Device, GenerateTask},
-    fault::of_model,
+    fault::{device_died, of_model},
     held::Held,
     scoring::score,
     shard::{PreparedShard, Room, count_tokens, prepare},
@@ -196,7 +196,10 @@ impl worker_server::Worker for Desk {
             let asked = request.samples;
             return Err(Fault::invalid(format!("{asked} samples are asked for: at most {MOST_SAMPLES}")).into());
         }
-        let prompt = self.model.text().encode_prompt(&request.prompt).map_err(of_model)?.into();
+        // Long prompts take a while, and other calls and heartbeats share the runtime's threads.
+        let (model, text) = (self.model.clone(), request.prompt.clone());
+        let encode = move || model.text().encode_prompt(&text).map_err(of_model);
+        let prompt = tokio::task::spawn_blocking(encode).await.map_err(|_| device_died())??.into();
         let conditions = Arc::new(self.kept.conditions(request.interventions)?);
         let watch = Arc::new(self.kept.watch(request.observations)?);
         // A token each step, and the end.

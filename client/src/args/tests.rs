@@ -37,7 +37,7 @@ fn the_contract_parses() {
         generate --model gpt2 --prompt Once --concept sense/bank --k 50 --value mean --positions all --rank top
         generate --model gpt2 --prompt Once --concept a/b:30 --concept c/d --value -1.5 --positions generated --rank random
         generate --model gpt2 --prompt Once --num 3 --max-new-tokens 9 --temperature 0.8 --top-p 0.9 --top-k 40 --seed 7
-        generate --model gpt2 --prompt Once --repetition-penalty 1.2 --value zero --concept a/b --positions last
+        generate --model gpt2 --prompt Once --repetition-penalty 1.2 --presence-penalty 0.5 --frequency-penalty -0.5 --logit-bias 50256=-100 --logit-bias 3=1.5 --value zero --concept a/b --positions last
         --coordinator http://other:7400 --format json status
         --embedded --data-dir d mine --model gpt2=./gpt2 a.json
         mine --embedded --data-dir d --workers 2 --device cpu --dtype f16 --memory-budget 2GiB --model gpt2=x a.json

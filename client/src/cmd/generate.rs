@@ -35,7 +35,7 @@ pub(super) const DEFAULT_K: u32 = 50;
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --compare --seed 7
   lode generate --model gpt2 --prompt 'I went to the' --concept sense/bank --criterion cohens-d
   lode generate --model gpt2 --prompt 'She saw' --concept topic/sea:30 --concept sense/bass:60
-  lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random --format json
+  lode generate --model gpt2 --prompt 'The nurse' --concept gender/man --rank random:1 --seed 2 --format json
   lode generate --model gpt2 --prompt 'Dear' --stop '\n' --observe topic/sea --logprobs 3 --format json
   lode generate --model gpt2 --prompt 'It is' --unit 'transformer.h.3.mlp.c_fc[1187]=scale:2' --positions 0..2")]
 pub(crate) struct Args {
@@ -83,7 +83,8 @@ pub(super) struct ConditionArgs {
     /// FROM..TO of positions in prompt and continuation, the first being 0.
     #[arg(long, value_name = "POSITIONS", default_value_t)]
     positions: Positions,
-    /// Which part of the ranking they come from: top, bottom, or as controls random, or next (the k after the first k).
+    /// Which part of the ranking they come from: top, bottom, or as controls next (the k after the first k),
+    /// random, drawn by the seed of the texts, or random:SEED.
     #[arg(long, value_name = "RANK", default_value_t)]
     rank: Rank,
     /// By what units are ranked: ap, or auroc, cohens-d or l1 where concepts were mined with them (`lode mine --criteria`).
@@ -111,6 +112,15 @@ pub(super) struct SamplingArgs {
     /// Make tokens that were seen less probable; 1 changes nothing.
     #[arg(long, value_name = "X", default_value_t = Sampling::default().repetition_penalty, help_heading = "Sampling")]
     repetition_penalty: f32,
+    /// Take this from the logits of tokens that were generated before, -2 to 2.
+    #[arg(long, value_name = "X", default_value_t = Sampling::default().presence_penalty, allow_negative_numbers = true, help_heading = "Sampling")]
+    presence_penalty: f32,
+    /// Take this from a token's logit for each time that it was generated before, -2 to 2.
+    #[arg(long, value_name = "X", default_value_t = Sampling::default().frequency_penalty, allow_negative_numbers = true, help_heading = "Sampling")]
+    frequency_penalty: f32,
+    /// Add this to a token's logit, -100 to 100; tokens by their ids. May be repeated.
+    #[arg(long, value_name = "TOKEN=X", value_parser = bias, help_heading = "Sampling")]
+    logit_bias: Vec<(u32, f32)>,
     /// Seed of the draws.
     #[arg(long, value_name = "S", default_value_t = Sampling::default().seed, help_heading = "Sampling")]
     seed: u64,
@@ -120,6 +130,12 @@ pub(super) struct SamplingArgs {
     /// Tell each token's log probability, and those of the N most probable ones. Shown by --format json.
     #[arg(long, value_name = "N", help_heading = "Sampling")]
     logprobs: Option<u32>,
+}
+
+/// A token and what is added to its logit.
+fn bias(text: &str) -> Result<(u32, f32), String> {
+    let parsed = text.split_once('=').and_then(|(token, bias)| Some((token.parse().ok()?, bias.parse().ok()?)));
+    parsed.ok_or_else(|| "a bias is TOKEN=X, a token id and a number, as 50256=-100".to_owned())
 }
 
 /// A text as it is typed in a shell, where line breaks are hard to type.
@@ -269,6 +285,9 @@ impl SamplingArgs {
             top_p: self.top_p,
             top_k: self.top_k,
             repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.iter().copied().collect(),
             seed: self.seed,
             max_new_tokens: self.max_new_tokens,
             stop: self.stop.clone(),

@@ -47,7 +47,7 @@ pub(crate) struct Args {
     /// Token positions at which units are forced: all, generated (those of the continuation), last, or FROM..TO.
     #[arg(long, value_name = "POSITIONS", default_value_t)]
     positions: Positions,
-    /// Which part of the ranking they come from: top, bottom, random or next.
+    /// Which part of the ranking they come from: top, bottom, next, random or random:SEED.
     #[arg(long, value_name = "RANK", default_value_t)]
     rank: Rank,
     #[command(flatten)]

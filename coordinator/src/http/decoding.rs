@@ -1,5 +1,7 @@
 //! How tokens are drawn, as both endpoints ask for it, and what OpenAI can and Lode cannot.
 
+use std::collections::BTreeMap;
+
 use lode_domain::sampling::Sampling;
 use serde::Deserialize;
 use serde_json::Value;
@@ -24,7 +26,7 @@ pub(super) struct Decoding {
     stop: Option<Value>,
     presence_penalty: Option<f32>,
     frequency_penalty: Option<f32>,
-    logit_bias: Option<Value>,
+    logit_bias: Option<BTreeMap<String, f32>>,
     /// Lode's own.
     top_k: Option<u32>,
     /// Lode's own.
@@ -77,20 +79,15 @@ impl Decoding {
     /// # Errors
     /// If one is out of its range, or is of those that Lode does not have.
     pub(super) fn sampling(&self, most: u32, logprobs: Option<u32>) -> Result<Sampling, ApiError> {
-        let penalties = [("presence_penalty", self.presence_penalty), ("frequency_penalty", self.frequency_penalty)];
-        if let Some((name, _)) = penalties.iter().find(|(_, value)| value.is_some_and(|value| value != 0.0)) {
-            return Err(ApiError::unsupported(name, "leave it out, or use Lode's own `repetition_penalty`"));
-        }
-        let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(|map| map.is_empty());
-        if self.logit_bias.as_ref().is_some_and(|value| !is_empty(value)) {
-            return Err(ApiError::unsupported("logit_bias", "leave it out; conditions steer units, not tokens"));
-        }
         let own = Sampling::default();
         let sampling = Sampling {
             temperature: self.temperature.unwrap_or(1.0),
             top_p: self.top_p.unwrap_or(1.0),
             top_k: self.top_k.unwrap_or(own.top_k),
             repetition_penalty: self.repetition_penalty.unwrap_or(own.repetition_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(own.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(own.frequency_penalty),
+            logit_bias: self.biases()?,
             // Without a seed every request draws anew.
             seed: self.seed.map_or_else(rand::random, |seed| seed as u64),
             max_new_tokens: most,
@@ -100,10 +97,26 @@ impl Decoding {
         let field = |name: &str| match name {
             "max-new-tokens" => "max_tokens".to_owned(),
             name if name.contains("stop text") => "stop".to_owned(),
+            name if name.contains("logit-bias") => "logit_bias".to_owned(),
             name => name.replace('-', "_"),
         };
         sampling.check().map_err(|bad| ApiError::field(field(bad.name), bad))?;
         Ok(sampling)
+    }
+
+    /// What is added to logits.
+    ///
+    /// # Errors
+    /// If a key is no token id.
+    fn biases(&self) -> Result<BTreeMap<u32, f32>, ApiError> {
+        let bias = |(token, bias): (&String, &f32)| match token.parse() {
+            Ok(token) => Ok((token, *bias)),
+            Err(_) => Err(ApiError::field(
+                "logit_bias",
+                format!("`logit_bias` has the key `{token}`: keys are token ids, as `{{\"50256\": -100}}`"),
+            )),
+        };
+        self.logit_bias.iter().flatten().map(bias).collect()
     }
 
     /// The texts that end a choice.

@@ -10,7 +10,7 @@ use crate::{
     expertise::Recipe,
     held::{Content, ContentHash, ContentHasher},
     unit::{BadUnitName, UnitId, UnitName},
-    words::{BadChoice, words},
+    words::BadChoice,
 };
 
 /// What a unit is forced to: a statistic of its responses to the concept's positives, a number, or its own activation scaled.
@@ -37,8 +37,11 @@ pub enum Rank {
     Top,
     /// Lowest score first.
     Bottom,
-    /// A seeded uniform draw: a control.
-    Random,
+    /// A uniform draw: a control.
+    Random {
+        /// What it is drawn by; the request's seed if it has none of its own.
+        seed: Option<u64>,
+    },
     /// The k experts after the first k, ranks k + 1 to 2k: a control that is nearly as good.
     Next,
 }
@@ -141,7 +144,35 @@ impl fmt::Display for ForcingValue {
     }
 }
 
-words!(Rank, "top, bottom, random, next", Top = "top", Bottom = "bottom", Random = "random", Next = "next");
+impl FromStr for Rank {
+    type Err = BadChoice;
+
+    fn from_str(text: &str) -> Result<Self, BadChoice> {
+        let bad = || BadChoice { text: text.to_owned(), choices: "top, bottom, next, random or random:SEED" };
+        match text {
+            "top" => Ok(Self::Top),
+            "bottom" => Ok(Self::Bottom),
+            "next" => Ok(Self::Next),
+            "random" => Ok(Self::Random { seed: None }),
+            other => {
+                let seed = other.strip_prefix("random:").and_then(|seed| seed.parse().ok()).ok_or_else(bad)?;
+                Ok(Self::Random { seed: Some(seed) })
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Top => f.write_str("top"),
+            Self::Bottom => f.write_str("bottom"),
+            Self::Next => f.write_str("next"),
+            Self::Random { seed: None } => f.write_str("random"),
+            Self::Random { seed: Some(seed) } => write!(f, "random:{seed}"),
+        }
+    }
+}
 
 /// A unit as a request names it: `transformer.h.3.mlp.c_fc[1187]`, or its number among all units of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -388,7 +419,13 @@ mod tests {
         for text in ["h.0.mlp[3]", "17"] {
             assert_eq!(text.parse::<UnitRef>().unwrap().to_string(), text);
         }
-        assert!("middle".parse::<Rank>().unwrap_err().to_string().contains("top, bottom, random, next"));
+        assert!("middle".parse::<Rank>().unwrap_err().to_string().contains("top, bottom, next, random or random:SEED"));
+        for word in ["top", "bottom", "next", "random", "random:0", "random:18446744073709551615"] {
+            assert_eq!(word.parse::<Rank>().unwrap().to_string(), word);
+        }
+        for word in ["random:", "random:-1", "random:1.5", "top:1"] {
+            assert!(word.parse::<Rank>().is_err(), "{word}");
+        }
     }
 
     #[test]

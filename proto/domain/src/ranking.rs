@@ -54,7 +54,7 @@ pub fn chosen_enough(criterion: Criterion, scores: &[f32], (k, rank): (u32, Rank
         Rank::Top => (count(|weight| **weight > 0.0), u64::from(k)),
         Rank::Next => (count(|weight| **weight > 0.0), 2 * u64::from(k)),
         Rank::Bottom => (count(|weight| **weight < 0.0), u64::from(k)),
-        Rank::Random => return Ok(()),
+        Rank::Random { .. } => return Ok(()),
     };
     if wanted <= chosen as u64 { Ok(()) } else { Err(BadK::NotChosen { k, rank, criterion, chosen }) }
 }
@@ -62,7 +62,7 @@ pub fn chosen_enough(criterion: Criterion, scores: &[f32], (k, rank): (u32, Rank
 /// Q_k: `k` units by (AP falling, layer in forward order, index), a total order; `ap` is `[unit]`.
 ///
 /// [`Rank::Bottom`] takes the lowest AP first, ties again in unit order. [`Rank::Random`] draws without replacement,
-/// seeded; a draw of k + 1 contains the draw of k. [`Rank::Next`] takes the k that follow the first k.
+/// by its own seed or else by `seed`; a draw of k + 1 contains the draw of k. [`Rank::Next`] takes the k that follow the first k.
 ///
 /// # Errors
 /// If k is 0 or above the number of units; with [`Rank::Next`], above half of it.
@@ -80,7 +80,8 @@ pub fn ranked(ap: &[f32], k: u32, rank: Rank, seed: u64) -> Result<Vec<UnitId>, 
         Rank::Top => first_k(numbered().map(|(&ap, unit)| falling(ap, UnitId(unit))), k),
         Rank::Next => first_k(numbered().map(|(&ap, unit)| falling(ap, UnitId(unit))), 2 * k).split_off(k),
         Rank::Bottom => first_k(numbered().map(|(&ap, unit)| rising(ap, UnitId(unit))), k),
-        Rank::Random => {
+        Rank::Random { seed: own } => {
+            let seed = own.unwrap_or(seed);
             let mut units: Vec<UnitId> = (0..ap.len() as u32).map(UnitId).collect();
             let order = |a: &UnitId, b: &UnitId| draw(seed, *a).cmp(&draw(seed, *b));
             if k < units.len() {
@@ -155,6 +156,8 @@ mod tests {
 
     use super::*;
 
+    const RANDOM: Rank = Rank::Random { seed: None };
+
     proptest! {
         #[test]
         fn the_first_of_many_are_those_of_a_sort(
@@ -194,9 +197,11 @@ mod tests {
         #[test]
         fn random_draws_are_seeded_distinct_and_nested(seed: u64, k in 1u32..99) {
             let ap = vec![0.5; 100];
-            let draw = ranked(&ap, k, Rank::Random, seed).unwrap();
-            prop_assert_eq!(&draw, &ranked(&ap, k, Rank::Random, seed).unwrap());
-            prop_assert_eq!(&draw[..], &ranked(&ap, k + 1, Rank::Random, seed).unwrap()[..k as usize]);
+            let draw = ranked(&ap, k, RANDOM, seed).unwrap();
+            prop_assert_eq!(&draw, &ranked(&ap, k, RANDOM, seed).unwrap());
+            prop_assert_eq!(&draw[..], &ranked(&ap, k + 1, RANDOM, seed).unwrap()[..k as usize]);
+            let own = Rank::Random { seed: Some(seed) };
+            prop_assert_eq!(&draw, &ranked(&ap, k, own, !seed).unwrap(), "its own seed goes first");
             let mut distinct = draw;
             distinct.sort();
             distinct.dedup();
@@ -211,7 +216,7 @@ mod tests {
         assert_eq!(check(Criterion::L1, 2, Rank::Top), Ok(()));
         assert_eq!(check(Criterion::L1, 1, Rank::Bottom), Ok(()));
         assert_eq!(check(Criterion::L1, 1, Rank::Next), Ok(()));
-        assert_eq!(check(Criterion::L1, 5, Rank::Random), Ok(()));
+        assert_eq!(check(Criterion::L1, 5, RANDOM), Ok(()));
         assert_eq!(check(Criterion::CohensD, 5, Rank::Top), Ok(()));
         for (k, rank) in [(3, Rank::Top), (2, Rank::Next), (2, Rank::Bottom)] {
             let refused = check(Criterion::L1, k, rank).unwrap_err().to_string();

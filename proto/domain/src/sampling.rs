@@ -1,11 +1,19 @@
 //! How tokens are drawn.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// Alternatives a token can have at most.
 pub const MOST_LOGPROBS: u32 = 20;
 /// Stop texts a request can have at most.
 pub const MOST_STOPS: usize = 16;
+/// Tokens whose logits a request can move at most.
+pub const MOST_BIASES: usize = 1024;
+/// By how much a logit can be moved at most.
+const STRONGEST_BIAS: f32 = 100.0;
+/// Presence and frequency penalty at most.
+const STRONGEST_PENALTY: f32 = 2.0;
 /// Bytes of a stop text at most.
 const LONGEST_STOP: usize = 1024;
 
@@ -20,6 +28,12 @@ pub struct Sampling {
     pub top_k: u32,
     /// Divides the positive logits of tokens already seen (and multiplies the negative ones); 1 changes nothing.
     pub repetition_penalty: f32,
+    /// What is taken from the logits of tokens that were generated before, whatever their number; 0 changes nothing.
+    pub presence_penalty: f32,
+    /// What is taken from a token's logit for each time that it was generated before; 0 changes nothing.
+    pub frequency_penalty: f32,
+    /// What is added to the logits of these tokens.
+    pub logit_bias: BTreeMap<u32, f32>,
     /// Seeds the draw; sample number i of a request draws from a stream of its own.
     pub seed: u64,
     /// How many tokens at most are generated.
@@ -38,6 +52,9 @@ impl Default for Sampling {
             top_p: 1.0,
             top_k: 0,
             repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: BTreeMap::new(),
             seed: 0,
             max_new_tokens: 40,
             stop: Vec::new(),
@@ -67,6 +84,8 @@ impl Sampling {
         let longest_stop = self.stop.iter().map(String::len).max().unwrap_or(0);
         let has_empty_stop = self.stop.iter().any(String::is_empty);
         let logprobs = self.logprobs.unwrap_or(0);
+        let penalty = |value: f32| value.abs() <= STRONGEST_PENALTY;
+        let bias = self.logit_bias.values().copied().find(|bias| bias.is_nan() || bias.abs() > STRONGEST_BIAS);
         let checks = [
             ("temperature", self.temperature, "0 or more", self.temperature >= 0.0 && self.temperature.is_finite()),
             ("top-p", self.top_p, "above 0 and at most 1", self.top_p > 0.0 && self.top_p <= 1.0),
@@ -75,6 +94,15 @@ impl Sampling {
                 self.repetition_penalty,
                 "above 0",
                 self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite(),
+            ),
+            ("presence-penalty", self.presence_penalty, "-2 to 2", penalty(self.presence_penalty)),
+            ("frequency-penalty", self.frequency_penalty, "-2 to 2", penalty(self.frequency_penalty)),
+            ("logit-bias", bias.unwrap_or(0.0), "-100 to 100", bias.is_none()),
+            (
+                "number of logit-biases",
+                self.logit_bias.len() as f32,
+                "at most 1024",
+                self.logit_bias.len() <= MOST_BIASES,
             ),
             ("max-new-tokens", self.max_new_tokens as f32, "at least 1", self.max_new_tokens > 0),
             ("number of stop texts", self.stop.len() as f32, "at most 16", self.stop.len() <= MOST_STOPS),
@@ -106,10 +134,17 @@ mod tests {
             Sampling { stop: vec![String::new()], ..Sampling::default() },
             Sampling { stop: vec!["x".repeat(1025)], ..Sampling::default() },
             Sampling { logprobs: Some(21), ..Sampling::default() },
+            Sampling { presence_penalty: 2.1, ..Sampling::default() },
+            Sampling { frequency_penalty: f32::NAN, ..Sampling::default() },
+            Sampling { logit_bias: [(1, 1.0), (7, f32::NAN)].into(), ..Sampling::default() },
+            Sampling { logit_bias: [(7, -100.5)].into(), ..Sampling::default() },
+            Sampling { logit_bias: (0..1025).map(|token| (token, 1.0)).collect(), ..Sampling::default() },
         ];
         let names = bad.map(|sampling| sampling.check().unwrap_err().name);
         let stops = ["number of stop texts", "length of a stop text", "length of a stop text"];
         assert_eq!(names[..5], ["temperature", "temperature", "top-p", "repetition-penalty", "max-new-tokens"]);
         assert_eq!((&names[5..8], names[8]), (&stops[..], "logprobs"));
+        assert_eq!(names[9..11], ["presence-penalty", "frequency-penalty"]);
+        assert_eq!(names[11..], ["logit-bias", "logit-bias", "number of logit-biases"]);
     }
 }

@@ -12,7 +12,6 @@ use lode_domain::{
 use super::{BadField, parsed, required, same_enum, words};
 use crate::wire::{self, condition::Target as WireTarget, forcing_value::Value};
 
-same_enum!(Rank, Rank, "rank", Top, Bottom, Random, Next);
 same_enum!(Action, Action, "action", Set, Scale, Add);
 
 impl From<ForcingValue> for wire::ForcingValue {
@@ -52,7 +51,8 @@ impl From<Target> for WireTarget {
                 concept: Some(concept.into()),
                 recipe: Some(recipe.into()),
                 k,
-                rank: wire::Rank::from(rank).into(),
+                rank: rank_to_wire(rank).into(),
+                rank_seed: if let Rank::Random { seed } = rank { seed } else { None },
                 criterion: wire::Criterion::from(criterion).into(),
             }),
             Target::Units(units) => {
@@ -72,7 +72,7 @@ impl TryFrom<WireTarget> for Target {
     fn try_from(target: WireTarget) -> Result<Self, BadField> {
         match target {
             WireTarget::Experts(experts) => Ok(Self::Experts {
-                rank: experts.rank().try_into()?,
+                rank: rank(&experts)?,
                 criterion: words::criterion(experts.criterion)?,
                 concept: words::concept(experts.concept)?,
                 recipe: words::recipe(experts.recipe)?,
@@ -91,6 +91,25 @@ impl TryFrom<WireTarget> for Target {
                 units.iter().zip(amounts).map(component).collect::<Result<_, _>>().map(Self::Direction)
             }
         }
+    }
+}
+
+fn rank_to_wire(rank: Rank) -> wire::Rank {
+    match rank {
+        Rank::Top => wire::Rank::Top,
+        Rank::Bottom => wire::Rank::Bottom,
+        Rank::Random { .. } => wire::Rank::Random,
+        Rank::Next => wire::Rank::Next,
+    }
+}
+
+fn rank(experts: &wire::ExpertUnits) -> Result<Rank, BadField> {
+    match wire::Rank::try_from(experts.rank) {
+        Ok(wire::Rank::Top) => Ok(Rank::Top),
+        Ok(wire::Rank::Bottom) => Ok(Rank::Bottom),
+        Ok(wire::Rank::Random) => Ok(Rank::Random { seed: experts.rank_seed }),
+        Ok(wire::Rank::Next) => Ok(Rank::Next),
+        Ok(wire::Rank::Unspecified) | Err(_) => Err(BadField::new("rank", "is not specified, or of a newer version")),
     }
 }
 

@@ -340,6 +340,8 @@ fn generation_round_trips() {
     let stop = vec!["\n".to_owned(), "the end".to_owned()];
     let sampling =
         Sampling { temperature: 0.5, top_p: 0.9, top_k: 5, seed: 3, stop, logprobs: Some(0), ..Sampling::default() };
+    let logit_bias = [(3, 1.5), (50_256, -100.0)].into();
+    let sampling = Sampling { presence_penalty: 0.25, frequency_penalty: -0.5, logit_bias, ..sampling };
     let values = [
         ForcingValue::Mean,
         ForcingValue::P50,
@@ -359,7 +361,14 @@ fn generation_round_trips() {
         value: ForcingValue::Scale(2.0),
         positions: Positions::All,
     };
-    let conditions = values.into_iter().map(condition).chain([listed, direction]).collect();
+    let drawn = [None, Some(0), Some(u64::MAX)].map(|seed| {
+        let mut drawn = condition(ForcingValue::Mean);
+        if let Target::Experts { rank, .. } = &mut drawn.target {
+            *rank = Rank::Random { seed };
+        }
+        drawn
+    });
+    let conditions = values.into_iter().map(condition).chain([listed, direction]).chain(drawn).collect();
     let request = GenerateRequest {
         model: model().name,
         prompt: "Once".to_owned(),

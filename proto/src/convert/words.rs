@@ -224,6 +224,9 @@ impl From<Sampling> for wire::Sampling {
             max_new_tokens: sampling.max_new_tokens,
             stop: sampling.stop,
             logprobs: sampling.logprobs,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            logit_bias: sampling.logit_bias.into_iter().collect(),
         }
     }
 }
@@ -241,6 +244,9 @@ impl TryFrom<wire::Sampling> for Sampling {
             max_new_tokens: sampling.max_new_tokens,
             stop: sampling.stop,
             logprobs: sampling.logprobs,
+            presence_penalty: sampling.presence_penalty,
+            frequency_penalty: sampling.frequency_penalty,
+            logit_bias: sampling.logit_bias.into_iter().collect(),
         };
         sampling.check().map_err(|error| BadField::new("sampling", error))?;
         Ok(sampling)

@@ -91,11 +91,12 @@ impl Engine {
     ///
     /// # Errors
     /// If the prompt or a setting is out of range, or one sequence alone needs more keys and values than the budget allows; other
-    /// sequences go on.
+    /// sequences go on. One that is to go on to the end of the context ends where the budget does.
     pub fn join(&mut self, request: SequenceRequest) -> Result<Vec<SequenceId>> {
         let samples = request.samples.clone();
-        let work = Arc::new(Work::new(&self.model, request)?);
-        let (positions, room) = (work.positions(), self.load().room);
+        let room = self.load().room;
+        let work = Arc::new(Work::new(&self.model, request, room)?);
+        let positions = work.positions();
         if positions > room {
             return Err(ModelError::NoRoom { positions, room });
         }

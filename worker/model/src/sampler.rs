@@ -1,6 +1,6 @@
 //! Drawing a token from logits, as one sequence's settings say.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use lode_domain::sampling::Sampling;
 
@@ -23,8 +23,23 @@ pub(crate) struct Sampler {
     temperature: f32,
     top_k: usize,
     top_p: f64,
-    repetition_penalty: f32,
+    penalties: Penalties,
     random: u64,
+}
+
+/// What moves logits before they are weighed.
+struct Penalties {
+    repetition: f32,
+    presence: f32,
+    frequency: f32,
+    bias: BTreeMap<u32, f32>,
+}
+
+/// The tokens before the one that is drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Before<'a> {
+    pub prompt: &'a [u32],
+    pub generated: &'a [u32],
 }
 
 /// A token that may be drawn, and its share.
@@ -37,7 +52,12 @@ impl Sampler {
             temperature: sampling.temperature,
             top_k: sampling.top_k as usize,
             top_p: sampling.top_p.into(),
-            repetition_penalty: sampling.repetition_penalty,
+            penalties: Penalties {
+                repetition: sampling.repetition_penalty,
+                presence: sampling.presence_penalty,
+                frequency: sampling.frequency_penalty,
+                bias: sampling.logit_bias.clone(),
+            },
             // A stream for each sample of a request, far from its neighbours'.
             random: finalise(sampling.seed.wrapping_add(u64::from(sample).wrapping_add(1).wrapping_mul(GOLDEN))),
         }
@@ -45,20 +65,22 @@ impl Sampler {
 
     /// A token, given its logits `[token]` and the tokens before it; `None` if the logits are not finite.
     ///
+    /// First logits are moved: those of tokens before are divided by the repetition penalty if they are positive, and else multiplied
+    /// by it (Keskar et al. 2019); of those that were generated, presence penalty + count * frequency penalty is taken; biases are added.
     /// Tokens are weighed by e^(logit / temperature). Of all, the `top_k` largest are kept; of those the smallest set that has the share
     /// `top_p` of their weight. Of equal ones the lower id is kept. What is drawn depends on logits, settings and the number of
     /// draws before alone.
-    pub fn draw(&mut self, logits: &[f32], before: &[u32]) -> Option<u32> {
+    pub fn draw(&mut self, logits: &[f32], before: Before<'_>) -> Option<u32> {
         if !vectorised(
             #[inline(always)]
             || logits.iter().fold(true, |finite, logit| finite & logit.is_finite()),
         ) {
             return None;
         }
-        if self.repetition_penalty == 1.0 {
-            return self.choose(logits);
+        match self.penalties.moved(logits, before) {
+            Some(moved) => self.choose(&moved),
+            None => self.choose(logits),
         }
-        self.choose(&penalised(logits, before, self.repetition_penalty))
     }
 
     fn choose(&mut self, logits: &[f32]) -> Option<u32> {
@@ -132,6 +154,46 @@ impl Sampler {
     }
 }
 
+impl Penalties {
+    /// The logits as these settings have them; `None` if they change nothing.
+    fn moved(&self, logits: &[f32], before: Before<'_>) -> Option<Vec<f32>> {
+        let (repeats, counts) = (self.repetition != 1.0, self.presence != 0.0 || self.frequency != 0.0);
+        if !repeats && !counts && self.bias.is_empty() {
+            return None;
+        }
+        let mut moved = logits.to_vec();
+        if repeats {
+            for (token, _) in counted(before.prompt.iter().chain(before.generated)) {
+                if let Some(logit) = moved.get_mut(token as usize) {
+                    *logit = if *logit >= 0.0 { *logit / self.repetition } else { *logit * self.repetition };
+                }
+            }
+        }
+        if counts {
+            for (token, count) in counted(before.generated.iter()) {
+                if let Some(logit) = moved.get_mut(token as usize) {
+                    *logit -= self.presence + count as f32 * self.frequency;
+                }
+            }
+        }
+        for (&token, bias) in &self.bias {
+            if let Some(logit) = moved.get_mut(token as usize) {
+                *logit += bias;
+            }
+        }
+        Some(moved)
+    }
+}
+
+/// Every token once, with how often it comes.
+fn counted<'a>(tokens: impl Iterator<Item = &'a u32>) -> BTreeMap<u32, u32> {
+    let mut counts = BTreeMap::new();
+    for &token in tokens {
+        *counts.entry(token).or_default() += 1;
+    }
+    counts
+}
+
 /// e^((logit - most) * scale).
 #[inline(always)]
 fn weigh(logit: f32, most: f32, scale: f32) -> f32 {
@@ -146,20 +208,6 @@ fn finalise(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
-}
-
-/// Logits with those of the tokens `before` made smaller, each once (Keskar et al. 2019).
-fn penalised(logits: &[f32], before: &[u32], penalty: f32) -> Vec<f32> {
-    let mut seen = before.to_vec();
-    seen.sort_unstable();
-    seen.dedup();
-    let mut logits = logits.to_vec();
-    for token in seen {
-        if let Some(logit) = logits.get_mut(token as usize) {
-            *logit = if *logit >= 0.0 { *logit / penalty } else { *logit * penalty };
-        }
-    }
-    logits
 }
 
 /// The `count` tokens with the largest logits, in any order; of equal ones those with lower ids.
@@ -209,7 +257,8 @@ mod tests {
 
     fn draws(sampling: &Sampling, sample: u32) -> Vec<u32> {
         let mut sampler = Sampler::new(sampling, sample);
-        (0..40).map(|_| sampler.draw(&[1.0, 1.1, 0.9, -2.0, 1.05], &[1]).unwrap()).collect()
+        let before = Before { prompt: &[1], generated: &[] };
+        (0..40).map(|_| sampler.draw(&[1.0, 1.1, 0.9, -2.0, 1.05], before).unwrap()).collect()
     }
 
     #[test]
@@ -230,11 +279,37 @@ mod tests {
         assert!(draws(&both, 0).iter().all(|token| [1, 4].contains(token)));
     }
 
+    /// Sums that f32 holds exactly, written out by hand.
+    #[test]
+    fn logits_are_moved_as_documented() {
+        let logits = [1.0, 2.0, -3.0, 4.0];
+        let before = Before { prompt: &[1, 1, 2], generated: &[3, 0, 3] };
+        let moved = |sampling: Sampling| Sampler::new(&sampling, 0).penalties.moved(&logits, before);
+        let plain = Sampling::default;
+        assert_eq!(moved(plain()), None);
+        let all_seen = moved(Sampling { repetition_penalty: 2.0, ..plain() });
+        assert_eq!(all_seen, Some(vec![0.5, 1.0, -6.0, 2.0]), "the prompt's tokens, too");
+        let presence = moved(Sampling { presence_penalty: 0.5, ..plain() });
+        assert_eq!(presence, Some(vec![0.5, 2.0, -3.0, 3.5]), "generated ones, once each");
+        let frequency = moved(Sampling { frequency_penalty: -0.5, ..plain() });
+        assert_eq!(frequency, Some(vec![1.5, 2.0, -3.0, 5.0]), "for each time");
+        let bias = moved(Sampling { logit_bias: [(1, -100.0), (2, 8.0)].into(), ..plain() });
+        assert_eq!(bias, Some(vec![1.0, -98.0, 5.0, 4.0]));
+        let all = Sampling {
+            repetition_penalty: 2.0,
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            logit_bias: [(0, 1.0)].into(),
+            ..plain()
+        };
+        assert_eq!(moved(all), Some(vec![0.75, 1.0, -6.0, 1.0]), "in this order: repetition, counts, bias");
+    }
+
     #[test]
     fn logits_that_are_no_numbers_give_no_token() {
         let mut sampler = Sampler::new(&Sampling::default(), 0);
-        assert_eq!(sampler.draw(&[0.0, f32::NAN], &[]), None);
-        assert_eq!(sampler.draw(&[0.0, f32::INFINITY], &[]), None);
+        assert_eq!(sampler.draw(&[0.0, f32::NAN], Before::default()), None);
+        assert_eq!(sampler.draw(&[0.0, f32::INFINITY], Before::default()), None);
     }
 
     /// Within five standard deviations of the multinomial distribution, at more tokens than a block has.
@@ -246,7 +321,7 @@ mod tests {
             let mut counts = vec![0u32; logits.len()];
             const DRAWS: u32 = 100_000;
             for _ in 0..DRAWS {
-                counts[sampler.draw(&logits, &[]).unwrap() as usize] += 1;
+                counts[sampler.draw(&logits, Before::default()).unwrap() as usize] += 1;
             }
             let weights: Vec<f64> = logits.iter().map(|&logit| f64::from(logit / temperature).exp()).collect();
             let total: f64 = weights.iter().sum();

@@ -10,14 +10,14 @@ use lode_domain::{
 
 use crate::{
     engine::Reuse,
-    error::Result,
+    error::{ModelError, Result},
     force::{Conditions, Forcing},
     guide::Guiding,
     logprobs::{largest, log_total},
     model::Model,
     pages::{PAGE, Page, PageName, Pages},
     prefix::{START, name_page},
-    sampler::Sampler,
+    sampler::{Before, Sampler},
     schedule::{Pending, TURN},
     stops::{Stopped, Stops},
     stream::TextStream,
@@ -89,19 +89,29 @@ pub(crate) struct Work {
 }
 
 impl Work {
-    /// Checks the request.
-    pub fn new(model: &Model, request: SequenceRequest) -> Result<Self> {
+    /// Checks the request; there is room for `room` positions in all.
+    pub fn new(model: &Model, request: SequenceRequest, room: usize) -> Result<Self> {
         let SequenceRequest { prompt, conditions, watch, guide, sampling, .. } = request;
         sampling.check()?;
         let prompt = model.check_prompt(prompt.to_vec())?;
+        let vocab = model.vocab_len();
+        if let Some(&token) = sampling.logit_bias.keys().find(|token| **token as usize >= vocab) {
+            return Err(ModelError::UnknownToken { token, vocab });
+        }
         let len = prompt.len();
+        let asked = len.saturating_add(sampling.max_new_tokens as usize);
+        let limit = match model.context_len() {
+            // Whoever asks for all that there may be gets all that there can be.
+            context if asked >= context => context.min((room + 1).max(len + 1)),
+            _ => asked,
+        };
         let name = |before: &mut PageName, page| {
             *before = name_page(*before, page, &prompt, (&conditions, len));
             Some(*before)
         };
         Ok(Self {
             names: (0..len / PAGE).scan(START, name).collect(),
-            limit: model.context_len().min(len.saturating_add(sampling.max_new_tokens as usize)),
+            limit,
             stream: TextStream::new(model.text(), &prompt)?,
             prompt,
             conditions,
@@ -220,10 +230,11 @@ impl Sequence {
     /// Draws the next token from its logits `[token]`; all pending tokens have run.
     pub fn advance(&mut self, model: &Model, logits: &[f32], observed: Vec<f32>) -> Result<StepEvent> {
         let text = model.text();
+        let (prompt, generated) = self.tokens.split_at(self.work.prompt.len());
         let weighed = self.guiding.as_mut().map(|guiding| guiding.weigh(logits, &self.tokens));
         let mut event = StepEvent {
             sequence: self.id,
-            token: self.sampler.draw(weighed.as_deref().unwrap_or(logits), &self.tokens),
+            token: self.sampler.draw(weighed.as_deref().unwrap_or(logits), Before { prompt, generated }),
             text: String::new(),
             logprobs: None,
             observed,

@@ -71,6 +71,9 @@ fn random_request(model: &Model, random: &mut Random, samples: u32) -> SequenceR
         top_p: [0.9, 1.0][random.below(2)],
         top_k: [0, 20][random.below(2)] as u32,
         repetition_penalty: [1.0, 1.3][random.below(2)],
+        presence_penalty: [0.0, 0.7][random.below(2)],
+        frequency_penalty: [0.0, -0.4, 1.1][random.below(3)],
+        logit_bias: (0..random.below(3)).map(|_| (random.below(60) as u32, random.number())).collect(),
         seed: random.below(3) as u64,
         max_new_tokens: 1 + random.below(20) as u32,
         stop: [vec![], vec![" the".to_owned(), ".".to_owned()]][random.below(2)].clone(),
@@ -240,6 +243,61 @@ fn what_can_never_fit_is_refused() {
     while engine.active() > 0 {
         engine.step().unwrap();
     }
+}
+
+/// Who asks for all that there may be has what there can be: the context's end, or the budget's.
+#[test]
+fn texts_without_an_end_of_their_own_end_where_the_room_does() {
+    let model = demo();
+    let options = EngineOptions { kv_bytes: 2 * 32 * kv_bytes(&model), ..EngineOptions::default() };
+    let mut engine = Engine::new(Arc::clone(&model), options);
+    let endless = |prompt| {
+        let endless = Sampling { logit_bias: [(17, 100.0)].into(), ..greedy(&model, 1, u32::MAX).sampling };
+        SequenceRequest { sampling: endless, ..greedy(&model, prompt, u32::MAX) }
+    };
+    let outcome = run(&mut engine, &[endless(60)], &[0]).remove(0);
+    assert_eq!((outcome.tokens.len(), outcome.finished.unwrap().reason), (5, FinishReason::Length));
+    assert!(matches!(engine.join(endless(65)).unwrap_err(), ModelError::NoRoom { positions: 65, room: 64 }));
+    let mut engine = Engine::new(Arc::clone(&model), EngineOptions::default());
+    let outcome = run(&mut engine, &[endless(60)], &[0]).remove(0);
+    assert_eq!(60 + outcome.tokens.len(), model.context_len());
+}
+
+/// Callers go at any moment: in line, amid a prompt, amid a text. Who stays has what they have alone.
+#[test]
+fn whoever_leaves_changes_nothing_for_those_who_stay() {
+    let model = demo();
+    let mut random = Random::new(11);
+    let requests: Vec<_> = (0..60).map(|_| random_request(&model, &mut random, 2)).collect();
+    let plain = EngineOptions { reuse: Reuse::Off, ..EngineOptions::default() };
+    let expected: Vec<Vec<u32>> = requests
+        .iter()
+        .flat_map(|request| run(&mut Engine::new(Arc::clone(&model), plain), std::slice::from_ref(request), &[0]))
+        .map(|outcome| outcome.tokens)
+        .collect();
+    let small = EngineOptions { kv_bytes: 40 * 32 * kv_bytes(&model), prompt_rows: 5, ..EngineOptions::default() };
+    let mut engine = Engine::new(Arc::clone(&model), small);
+    let ids: Vec<SequenceId> = requests.iter().flat_map(|request| engine.join(request.clone()).unwrap()).collect();
+    let mut tokens: BTreeMap<SequenceId, Vec<u32>> = ids.iter().map(|id| (*id, Vec::new())).collect();
+    let mut gone = Vec::new();
+    for step in 0.. {
+        if engine.active() == 0 {
+            break;
+        }
+        if step % 2 == 0 {
+            let id = ids[random.below(ids.len())];
+            engine.leave(id);
+            gone.push(id);
+        }
+        for event in engine.step().unwrap() {
+            assert!(!gone.contains(&event.sequence), "it has left");
+            tokens.get_mut(&event.sequence).unwrap().extend(event.token);
+        }
+    }
+    assert_eq!(engine.load().positions, 0);
+    let stayed: Vec<usize> = (0..ids.len()).filter(|place| !gone.contains(&ids[*place])).collect();
+    assert!(stayed.len() > 20 && gone.len() > 10, "{} of {}", stayed.len(), ids.len());
+    stayed.iter().for_each(|&place| assert_eq!(tokens[&ids[place]], expected[place], "{place}"));
 }
 
 /// Whoever runs the prompt for others may leave amid it: one of them goes on.

@@ -19,6 +19,9 @@ const GREEDY: Sampling = Sampling {
     top_p: 1.0,
     top_k: 0,
     repetition_penalty: 1.0,
+    presence_penalty: 0.0,
+    frequency_penalty: 0.0,
+    logit_bias: BTreeMap::new(),
     seed: 0,
     max_new_tokens: 20,
     stop: Vec::new(),
@@ -79,6 +82,9 @@ fn random_request(model: &Model, random: &mut tiny::Random) -> SequenceRequest {
         top_p: [0.9, 1.0][random.below(2)],
         top_k: [0, 20][random.below(2)] as u32,
         repetition_penalty: [1.0, 1.3][random.below(2)],
+        presence_penalty: [0.0, 0.7][random.below(2)],
+        frequency_penalty: [0.0, -0.4, 1.1][random.below(3)],
+        logit_bias: (0..random.below(3)).map(|_| (random.below(60) as u32, random.number())).collect(),
         seed: random.below(1000) as u64,
         max_new_tokens: 5 + random.below(25) as u32,
         ..Sampling::default()
@@ -169,6 +175,11 @@ fn requests_out_of_range_are_refused_and_others_go_on() {
     assert!(long.contains("640 tokens") && long.contains("639"), "{long}");
     assert!(matches!(
         refuse(SequenceRequest::new(&model, &[200], GREEDY)),
+        ModelError::UnknownToken { token: 200, vocab: 200 }
+    ));
+    let biased = Sampling { logit_bias: [(200, 1.0)].into(), ..GREEDY };
+    assert!(matches!(
+        refuse(SequenceRequest::new(&model, &[1], biased)),
         ModelError::UnknownToken { token: 200, vocab: 200 }
     ));
     assert!(matches!(

@@ -30,7 +30,7 @@ impl Control {
     pub(super) fn changed(self, mut condition: Condition) -> Condition {
         if let Target::Experts { rank, .. } = &mut condition.target {
             match self {
-                Self::Random => *rank = Rank::Random,
+                Self::Random => *rank = Rank::Random { seed: None },
                 Self::Next => *rank = Rank::Next,
                 Self::Nothing | Self::Do | Self::Zero | Self::Other | Self::Method(_) => {}
             }
