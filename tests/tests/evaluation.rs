@@ -257,11 +257,16 @@ fn methods_stand_beside_each_other() {
 #[test]
 fn tcav_tells_a_concept_from_random_sets() {
     let cluster = Cluster::start(1, &demo_model());
+    let prompts = cluster.folder().join("prompts.txt");
+    let lines =
+        ["We talked about the", "They saw the", "My friend said that the", "On Monday we liked the", "I think of the"];
+    std::fs::write(&prompts, lines.join("\n")).unwrap();
+    let prompts = prompts.display().to_string();
     let tcav = |out: &str, more: &[&str]| {
         let folder = cluster.folder().join(out).display().to_string();
         let ask =
             ["--format", "json", "eval", "tcav", "--model", "m", "--concept", "topic/football", "--layers", "3,1"];
-        cluster.lode(&[&ask[..], &["--random-sets", "5", "--out", &folder], more].concat())
+        cluster.lode(&[&ask[..], &["--random-sets", "3", "--prompts", &prompts, "--out", &folder], more].concat())
     };
     let first = tcav("first", &[]).ok();
     let said = json(&first);
@@ -273,9 +278,13 @@ fn tcav_tells_a_concept_from_random_sets() {
         assert!(number("score") > 0.8 && number("score") > number("random_score"), "{row}");
         assert!(number("sensitivity") > 0.1 && number("sensitivity") > number("random_sensitivity"), "{row}");
         assert!(number("finer_step_same_sign") > 0.9 && number("finer_step_change") < 0.1, "{row}");
-        assert!(number("p_corrected") == (2.0 * number("p")).min(1.0) && number("lost") == 0.0, "{row}");
+        assert!(
+            number("p_corrected") == (2.0 * number("p")).min(1.0) && number("sensitivity_p_corrected") < 0.05,
+            "{row}"
+        );
+        assert_eq!(number("lost"), 0.0);
     }
-    assert_eq!(said["runs"].as_array().unwrap().len(), 2 * 2 * 5);
+    assert_eq!(said["runs"].as_array().unwrap().len(), 2 * 2 * 3);
     assert!(said["words"][0]["words"].as_str().unwrap().contains("goal"), "{}", said["words"]);
     let html = read(&cluster.folder().join("first"), "tcav.html");
     for word in ["topic/football: TCAV score", "after block", "Bonferroni", "model hash", "<svg", "goal"] {
@@ -284,15 +293,15 @@ fn tcav_tells_a_concept_from_random_sets() {
     // Broken off, it goes on; with nothing left to do, and anew, the bytes are the same.
     let log = cluster.folder().join("first/results.log");
     let bytes = std::fs::read(&log).unwrap();
-    std::fs::write(&log, &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::write(&log, &bytes[..bytes.len() / 2 + 9]).unwrap();
     let again = tcav("first", &[]);
     assert!(again.stderr.contains("damaged") && again.stderr.contains("from before"), "{}", again.stderr);
     assert_eq!((again.ok(), read(&cluster.folder().join("first"), "tcav.html")), (first.clone(), html));
     let once_more = tcav("first", &[]);
-    assert!(once_more.stderr.contains("22 of 22 are there from before"), "{}", once_more.stderr);
+    assert!(once_more.stderr.contains("14 of 14 are there from before"), "{}", once_more.stderr);
     assert_eq!(tcav("anew", &["--parallel", "2"]).ok(), first);
     let plan = json(&tcav("plan", &["--plan", "3"]).ok());
-    assert_eq!((&plan[0]["cells"], &plan[0]["timed"]), (&22.into(), &3.into()), "{plan}");
+    assert_eq!((&plan[0]["cells"], &plan[0]["timed"]), (&14.into(), &3.into()), "{plan}");
 
     let refused = |more: &[&str], said: &str| {
         let output = tcav("none", more);

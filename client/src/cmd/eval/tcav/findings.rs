@@ -43,6 +43,13 @@ pub(super) struct StepCheck {
     pub(super) change: f64,
 }
 
+/// A test, and its p value after the correction for the number of blocks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Test {
+    pub(super) plain: TTest,
+    pub(super) corrected: f64,
+}
+
 /// One concept after one block.
 #[derive(Clone, Debug)]
 pub(super) struct Finding {
@@ -53,9 +60,9 @@ pub(super) struct Finding {
     pub(super) with: Side,
     pub(super) random: Side,
     /// Scores of the concept's vectors against those of random ones.
-    pub(super) test: Option<TTest>,
-    /// Its p value after the correction for the number of blocks.
-    pub(super) corrected: Option<f64>,
+    pub(super) score_test: Option<Test>,
+    /// Their mean sensitivities likewise.
+    pub(super) sensitivity_test: Option<Test>,
     pub(super) check: Option<StepCheck>,
     /// Sensitivities that there are none of: the model was out of its numbers.
     pub(super) lost: usize,
@@ -64,7 +71,7 @@ pub(super) struct Finding {
 impl Finding {
     /// Whether the scores differ by more than chance among all blocks.
     pub(super) fn is_significant(&self) -> Option<bool> {
-        self.corrected.map(|p| p < LEVEL)
+        self.score_test.map(|test| test.corrected < LEVEL)
     }
 }
 
@@ -91,13 +98,16 @@ pub(super) fn findings(tcav: &Tcav<'_>, cells: &[Cell], measured: &[Sensitivitie
             let first =
                 |kind| own.iter().find(|(cell, _)| (cell.run, cell.kind) == (0, kind)).map(|(_, values)| *values);
             let (with, random) = (side(Kind::Concept), side(Kind::Random));
-            let test = welch(&with.scores(), &random.scores());
+            let test = |of: fn(&Run) -> Option<f64>| {
+                let plain = welch(&with.values(of), &random.values(of))?;
+                Some(Test { plain, corrected: bonferroni(plain.p, subject.vectors.layers.len()) })
+            };
             findings.push(Finding {
                 concept,
                 block: layer.block,
                 length: layer.length,
-                test,
-                corrected: test.map(|test| bonferroni(test.p, subject.vectors.layers.len())),
+                score_test: test(|run| run.score),
+                sensitivity_test: test(|run| run.sensitivity),
                 check: first(Kind::Concept).zip(first(Kind::Check)).and_then(|(coarse, fine)| check(coarse, fine)),
                 lost: own.iter().flat_map(|(_, values)| *values).filter(|value| value.is_none()).count(),
                 with,
@@ -116,8 +126,8 @@ impl Side {
         Self { runs, accuracy, score, sensitivity }
     }
 
-    fn scores(&self) -> Vec<f64> {
-        self.runs.iter().filter_map(|run| run.score).collect()
+    fn values(&self, of: fn(&Run) -> Option<f64>) -> Vec<f64> {
+        self.runs.iter().filter_map(of).collect()
     }
 }
 
@@ -146,6 +156,9 @@ mod tests {
     fn runs_without_a_number_are_left_out() {
         let run = |score| Run { accuracy: 0.5, score, sensitivity: None };
         let side = Side::of(vec![run(Some(0.25)), run(None), run(Some(0.75))], 1);
-        assert_eq!((side.scores(), side.score.unwrap().value, side.sensitivity), (vec![0.25, 0.75], 0.5, None));
+        assert_eq!(
+            (side.values(|run| run.score), side.score.unwrap().value, side.sensitivity),
+            (vec![0.25, 0.75], 0.5, None)
+        );
     }
 }

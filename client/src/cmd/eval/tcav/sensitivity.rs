@@ -68,7 +68,8 @@ struct Key<'a> {
     step: f64,
     length: f64,
     words: &'a [String],
-    prompts: &'a [String],
+    /// BLAKE3 of the prompts, which would be long.
+    prompts: String,
 }
 
 /// All cells, a concept after the other.
@@ -127,6 +128,7 @@ fn step(tcav: &Tcav<'_>, cell: Cell) -> f64 {
 }
 
 fn keys(tcav: &Tcav<'_>, cells: &[Cell]) -> anyhow::Result<Vec<String>> {
+    let prompts = blake3::hash(tcav.prompts.join("\n").as_bytes()).to_hex().to_string();
     let key = |cell: &Cell| {
         let (subject, layer) = tcav.of(*cell);
         let key = Key {
@@ -137,7 +139,7 @@ fn keys(tcav: &Tcav<'_>, cells: &[Cell]) -> anyhow::Result<Vec<String>> {
             step: step(tcav, *cell),
             length: layer.length,
             words: &subject.words.continuations,
-            prompts: &tcav.prompts,
+            prompts: prompts.clone(),
         };
         Ok(serde_json::to_string(&key)?)
     };

@@ -2,12 +2,12 @@
 
 use lode_eval::{
     bootstrap::Interval,
-    page::{Line, Lines, Page, Point, YScale},
+    page::{Figure, Line, Lines, Page, Point, YScale},
 };
 
 use super::{
     Tcav,
-    findings::{Finding, LEVEL, Side},
+    findings::{Finding, LEVEL, Side, Test},
 };
 use crate::{
     cmd::eval::outcome::provenance,
@@ -25,7 +25,8 @@ pub(super) fn report(tcav: &Tcav<'_>, findings: &[Finding], format: Format) -> R
         .fact("epsilon", Cell::Double(tcav.args.epsilon))
         .remark(
             "score: the share of prompts after which moving the residual stream along the vector makes the concept's words more \
-             probable; p is of Welch's t-test against vectors of random sets, p_corrected times the number of layers tested",
+             probable; sensitivity: by how many nats a typical length of it does; p_corrected is of Welch's t-test of the score against \
+             vectors of random sets, times the number of layers tested",
         )
 }
 
@@ -59,7 +60,8 @@ fn all(tcav: &Tcav<'_>, findings: &[Finding]) -> Table {
         "=t",
         "=degrees_of_freedom",
         "=p",
-        "p_corrected",
+        "=p_corrected",
+        "~p_corrected",
         "significant",
         "sensitivity",
         "=sensitivity_low",
@@ -67,6 +69,9 @@ fn all(tcav: &Tcav<'_>, findings: &[Finding]) -> Table {
         "=random_sensitivity",
         "=random_sensitivity_low",
         "=random_sensitivity_high",
+        "=sensitivity_t",
+        "=sensitivity_p",
+        "=sensitivity_p_corrected",
         "=typical_length",
         "=finer_step_same_sign",
         "=finer_step_change",
@@ -78,17 +83,23 @@ fn all(tcav: &Tcav<'_>, findings: &[Finding]) -> Table {
         for interval in [one.with.accuracy, one.random.accuracy, one.with.score, one.random.score] {
             cells.extend(three(interval, Cell::Share));
         }
-        let test = one.test;
+        let finite = |test: Option<Test>| test.map(|test| test.plain.t).filter(|t| t.is_finite());
         cells.extend([
-            test.map(|test| test.t).filter(|t| t.is_finite()).into(),
-            test.map(|test| test.freedom).into(),
-            test.map(|test| test.p).into(),
-            one.corrected.into(),
+            finite(one.score_test).into(),
+            one.score_test.map(|test| test.plain.freedom).into(),
+            one.score_test.map(|test| test.plain.p).into(),
+            one.score_test.map(|test| test.corrected).into(),
+            one.score_test.map(|test| shown_p(test.corrected)).into(),
             one.is_significant().map(|is| if is { "yes" } else { "no" }).into(),
         ]);
         for interval in [one.with.sensitivity, one.random.sensitivity] {
             cells.extend(three(interval, Cell::Double));
         }
+        cells.extend([
+            finite(one.sensitivity_test).into(),
+            one.sensitivity_test.map(|test| test.plain.p).into(),
+            one.sensitivity_test.map(|test| test.corrected).into(),
+        ]);
         cells.push(Cell::Double(one.length));
         cells.push(one.check.map_or(Cell::Nothing, |check| Cell::Share(check.same_sign)));
         cells.push(one.check.map_or(Cell::Nothing, |check| Cell::Double(check.change)));
@@ -164,8 +175,9 @@ pub(super) fn page(tcav: &Tcav<'_>, findings: &[Finding]) -> Page {
         "Sensitivity: the derivative of the logarithm of the probability that one of the concept's words comes next after a prompt, along \
          the vector, in nats per typical length of the activations: a central difference of exact probabilities with the stream moved \
          at every token of the prompt. The score is the share of prompts with a positive one. Scores of the concept's vectors are \
-         compared with those of random sets by Welch's two-sided t-test, and p is multiplied by the number of layers tested (Bonferroni); \
-         vectors share sentences, so runs are less independent than the test takes them to be.",
+         compared with those of random sets by Welch's two-sided t-test, and so are the means over the prompts of the sensitivities; p is \
+         multiplied by the number of layers tested (Bonferroni). Vectors share sentences, so runs are less independent than the test takes \
+         them to be.",
     );
     let lists: Vec<Vec<String>> =
         tcav.subjects.iter().map(|subject| vec![subject.id.to_string(), subject.shown_words()]).collect();
@@ -174,36 +186,58 @@ pub(super) fn page(tcav: &Tcav<'_>, findings: &[Finding]) -> Page {
 }
 
 fn scores(page: &mut Page, tcav: &Tcav<'_>, findings: &[Finding]) {
-    page.section("Over the layers").text(
-        "Scores beside those of random sets, which lie about one half with a spread of their own; accuracy beside that on random sets, \
-         where there is nothing to tell apart.",
-    );
-    let grid: Vec<String> = tcav.layers.iter().map(u32::to_string).collect();
+    let share = YScale::Even(0.0, 1.0);
     let mut figures = Vec::new();
-    for (concept, subject) in tcav.subjects.iter().enumerate() {
-        let line = |name: &str, of: &dyn Fn(&Finding) -> Option<Interval>| {
-            let own = findings.iter().filter(|one| one.concept == concept);
+    for concept in 0..tcav.subjects.len() {
+        let curves = |of| Curves { tcav, findings, concept, of };
+        figures.push(curves(|side| side.score).figure("TCAV score", share));
+        let nats = YScale::Even(-0.1, 0.1);
+        figures.push(curves(|side| side.sensitivity).figure("sensitivity, nats per typical length", nats));
+    }
+    page.section("Whether the concepts are used").text(
+        "Scores beside those of random sets: a random direction often makes a concept's words more probable after nearly all prompts or \
+         after nearly none, so these spread widely about one half. Sensitivities say by how much; those of random sets lie about 0.",
+    );
+    page.figures(&figures);
+    let accuracy = |concept| Curves { tcav, findings, concept, of: |side| side.accuracy }.figure("told right", share);
+    page.section("Whether the concepts are there")
+        .text("Accuracy on held-out sentences, beside that on random sets, where there is nothing to tell apart.");
+    page.figures(&(0..tcav.subjects.len()).map(accuracy).collect::<Vec<_>>());
+}
+
+/// What a concept's vectors and random ones come to, over the layers.
+struct Curves<'t> {
+    tcav: &'t Tcav<'t>,
+    findings: &'t [Finding],
+    concept: usize,
+    of: fn(&Side) -> Option<Interval>,
+}
+
+impl Curves<'_> {
+    fn figure(&self, what: &str, y: YScale) -> Figure {
+        let line = |name: &str, side: fn(&Finding) -> &Side| {
+            let own = self.findings.iter().filter(|one| one.concept == self.concept);
             let point = |one: &Finding| {
-                of(one).map(|Interval { value, low, high }| Point { value, interval: Some((low, high)) })
+                let Interval { value, low, high } = (self.of)(side(one))?;
+                Some(Point { value, interval: Some((low, high)) })
             };
             Line { name: name.to_owned(), points: own.map(point).collect() }
         };
-        let drawn = |what: &str, of: fn(&Side) -> Option<Interval>| {
-            let lines = vec![line("concept", &|one| of(&one.with)), line("random", &|one| of(&one.random))];
-            let (title, x) = (format!("{}: {what}", subject.id), "after block".to_owned());
-            Lines { title, x, grid: grid.clone(), lines, y: YScale::Even(0.0, 1.0) }.figure()
-        };
-        figures.push(drawn("TCAV score", |side| side.score));
-        figures.push(drawn("accuracy on held-out sentences", |side| side.accuracy));
+        Lines {
+            title: format!("{}: {what}", name(self.tcav, self.concept)),
+            x: "after block".to_owned(),
+            grid: self.tcav.layers.iter().map(u32::to_string).collect(),
+            lines: vec![line("concept", |one| &one.with), line("random", |one| &one.random)],
+            y,
+        }
+        .figure()
     }
-    page.figures(&figures);
 }
 
 fn table(page: &mut Page, tcav: &Tcav<'_>, findings: &[Finding]) {
     page.section("All layers").text(&format!(
-        "p is corrected for the number of layers; below {LEVEL} the scores differ from those of random sets by more than chance. The last \
-         columns compare the first vector's sensitivities with those of a step a quarter as long: the share of prompts whose sign \
-         stays, and the median change."
+        "p is corrected for the number of layers; below {LEVEL} the scores, or the sensitivities, differ from those of random sets by more \
+         than chance."
     ));
     let percent = |interval: Option<Interval>| {
         interval.map_or(String::new(), |Interval { value, low, high }| {
@@ -212,7 +246,8 @@ fn table(page: &mut Page, tcav: &Tcav<'_>, findings: &[Finding]) {
     };
     let number = |interval: Option<Interval>| {
         interval.map_or(String::new(), |Interval { value, low, high }| {
-            format!("{value:.2} ({low:.2} to {high:.2})").replace('-', "−")
+            let shown = |value: f64| format!("{:.2}", (value * 100.0).round() / 100.0 + 0.0).replace('-', "−");
+            format!("{} ({} to {})", shown(value), shown(low), shown(high))
         })
     };
     let row = |one: &Finding| {
@@ -223,29 +258,31 @@ fn table(page: &mut Page, tcav: &Tcav<'_>, findings: &[Finding]) {
             percent(one.random.accuracy),
             percent(one.with.score),
             percent(one.random.score),
-            one.corrected.map_or(String::new(), shown_p),
-            one.is_significant().map_or(String::new(), |is| if is { "yes" } else { "no" }.to_owned()),
+            one.score_test.map_or(String::new(), |test| shown_p(test.corrected)),
             number(one.with.sensitivity),
             number(one.random.sensitivity),
-            one.check.map_or(String::new(), |check| format!("{:.0} %", check.same_sign * 100.0)),
-            one.check.map_or(String::new(), |check| format!("{:.2} %", check.change * 100.0)),
+            one.sensitivity_test.map_or(String::new(), |test| shown_p(test.corrected)),
         ]
     };
-    let columns = [
-        "concept",
-        "block",
-        "accuracy",
-        "random's",
-        "score",
-        "random's",
-        "p",
-        "significant",
-        "sensitivity",
-        "random's",
-        "same sign",
-        "change",
-    ];
+    let columns =
+        ["concept", "block", "accuracy", "random's", "score", "random's", "p", "sensitivity", "random's", "p"];
     page.table(&columns, &findings.iter().map(row).collect::<Vec<_>>());
+    let check = |one: &Finding| {
+        let check = one.check?;
+        Some(vec![
+            name(tcav, one.concept),
+            one.block.to_string(),
+            format!("{:.2}", one.length),
+            format!("{:.0} %", check.same_sign * 100.0),
+            format!("{:.3} %", check.change * 100.0),
+        ])
+    };
+    page.part("How far the step matters").text(
+        "Sensitivities along the concept's first vector, compared with those by a step a quarter as long: the share of prompts whose sign \
+         stays, and the median change.",
+    );
+    let columns = ["concept", "block", "typical length", "same sign", "change"];
+    page.table(&columns, &findings.iter().filter_map(check).collect::<Vec<_>>());
 }
 
 /// Two digits that count.
