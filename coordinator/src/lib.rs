@@ -52,7 +52,7 @@ use lode_domain::{
 };
 use lode_index::{Index, IndexError};
 use lode_proto::{
-    BadTls, Door, Fault, SMALL_MESSAGE,
+    BadTls, Charged, Door, Fault, SMALL_MESSAGE,
     wire::{lode_server::LodeServer, registry_server::RegistryServer},
 };
 use tokio::net::TcpListener;
@@ -159,7 +159,7 @@ impl Coordinator {
             job_tasks: TaskTracker::new(),
             phase: AtomicU8::new(Phase::Starting as u8),
             security: ArcSwap::from_pointee(config.security.clone()),
-            door: Door::new(config.limits.lines, Some(config.limits.calls)),
+            door: Door::new(config.limits.lines, Charged::Everyone(config.limits.calls)),
             started: SystemTime::now(),
             router: OnceLock::new(),
             calls: TaskTracker::new(),

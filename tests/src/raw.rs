@@ -38,11 +38,16 @@ impl Raw {
     /// # Panics
     /// If nobody answers.
     pub async fn connect(address: SocketAddr) -> Self {
-        let stream = tokio::net::TcpStream::connect(address).await.expect("the server listens");
-        let (requests, connection) = h2::client::handshake(stream).await.expect("the server speaks HTTP/2");
+        Self::try_connect(address).await.expect("the server listens and speaks HTTP/2")
+    }
+
+    /// The same with a server that may not let everybody in.
+    pub async fn try_connect(address: SocketAddr) -> Option<Self> {
+        let stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        let (requests, connection) = h2::client::handshake(stream).await.ok()?;
         // Ends with an error when the server closes it, which is not this task's to judge.
         tokio::spawn(async move { drop(connection.await) });
-        Self { requests }
+        Some(Self { requests })
     }
 
     /// Calls `path` with a body of `bytes`.

@@ -252,8 +252,7 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 #[test]
 fn malformed_messages() {
     let (cluster, _) = cluster("--rate-limit 100000");
-    let worker: serde_json::Value = serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap();
-    let worker = worker["workers"][0]["url"].as_str().unwrap().trim_start_matches("http://").parse().unwrap();
+    let worker = worker_address(&cluster);
     let refused = attack(async {
         let mut refused = 0;
         for address in [cluster.address(), worker] {
@@ -406,4 +405,35 @@ fn streams_that_do_not_end() {
         }
     });
     served(&cluster);
+}
+
+/// A stream that never ends and needs no token keeps nobody out: neither of the coordinator nor of a worker, from however many
+/// connections it is held.
+#[test]
+fn endless_streams_over_all_connections() {
+    let (_folder, cluster) = guarded("--max-connections 20");
+    let worker = worker_address(&cluster);
+    attack(async {
+        let mut watching = Vec::new();
+        // A worker has 64 connections.
+        for (address, most) in [(cluster.address(), 40), (worker, 100)] {
+            let mut held = 0;
+            for _ in 0..most {
+                // What is closed to make room, or not let in at all, is what should happen to some.
+                let Some(raw) = Raw::try_connect(address).await else { continue };
+                if let Ok(stream) = raw.hold(HEALTH, message(&[])).await {
+                    watching.push((raw, stream));
+                    held += 1;
+                }
+            }
+            assert!(held >= 10, "only {held} streams could be held");
+        }
+        works(&cluster);
+    });
+}
+
+/// Where the first worker serves.
+fn worker_address(cluster: &Cluster) -> SocketAddr {
+    let status: serde_json::Value = serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap();
+    status["workers"][0]["url"].as_str().unwrap().trim_start_matches("http://").parse().unwrap()
 }

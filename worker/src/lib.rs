@@ -37,7 +37,7 @@ pub use lode_model::{
     hub,
 };
 use lode_proto::{
-    BadCredentials, BadTls, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, wire::worker_server::WorkerServer,
+    BadCredentials, BadTls, CallLimits, Charged, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, wire::worker_server::WorkerServer,
 };
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
@@ -188,7 +188,7 @@ pub async fn run(
     let service = WorkerServer::new(worker).max_decoding_message_size(MESSAGE_BYTES);
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<WorkerServer<server::Desk>>().await;
-    let door = Door::new(config.lines, None);
+    let door = Door::new(config.lines, Charged::Strangers(CallLimits::default()));
     reload::admit(&door, &[&credentials]).map_err(RunError::Certificate)?;
     let serve = tonic::transport::Server::builder()
         .http2_keepalive_interval(Some(Duration::from_secs(20)))

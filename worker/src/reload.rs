@@ -22,7 +22,7 @@ enum Unusable {
 
 /// Lets in who shows one of the tokens, and serves TLS by the last of `credentials`.
 ///
-/// The coordinator shows this worker its own token. Only it calls, so there is a limit of connections and none of calls.
+/// The coordinator shows this worker its own token. Only it calls, so it has no limit of calls: others do.
 pub(crate) fn admit(door: &Door, credentials: &[&Credentials]) -> Result<(), BadTls> {
     let grant = |secret| Grant { role: Role::Worker, secret };
     let own: Vec<Grant> = credentials.iter().filter_map(|one| one.token.clone()).map(grant).collect();

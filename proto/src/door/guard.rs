@@ -32,7 +32,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Guard {
     tokens: Arc<ArcSwapOption<TokenTable>>,
-    limits: Option<Arc<Limits>>,
+    limits: Arc<Limits>,
     refusals: Arc<Seldom>,
 }
 
@@ -63,7 +63,7 @@ impl From<Busy> for Fault {
 
 impl Guard {
     /// A guard that knows no tokens yet.
-    pub(super) fn new(limits: Option<Arc<Limits>>) -> Self {
+    pub(super) fn new(limits: Arc<Limits>) -> Self {
         Self { tokens: Arc::default(), limits, refusals: Arc::default() }
     }
 
@@ -97,16 +97,13 @@ impl Guard {
     /// Charges a call to its caller or says why it may not. Those who may not call at all soon hear only that they try too
     /// often.
     fn charge(&self, knock: &Knock<'_>, address: IpAddr) -> Result<(Caller, Option<Permit>), Fault> {
-        let refused: Fault = match (self.check(knock, address), &self.limits) {
-            (Ok(caller), None) => return Ok((caller, None)),
-            // A worker's heartbeats wait for nobody.
-            (Ok(caller @ Caller::Token(_)), _) if knock.right == Right::Join => return Ok((caller, None)),
-            (Ok(caller), Some(limits)) => match limits.admit(caller) {
+        let refused: Fault = match self.check(knock, address) {
+            Ok(caller) if self.limits.spares(caller, knock.right) => return Ok((caller, None)),
+            Ok(caller) => match self.limits.admit(caller) {
                 Ok(permit) => return Ok((caller, Some(permit))),
                 Err(busy) => busy.into(),
             },
-            (Err(fault), None) => fault,
-            (Err(fault), Some(limits)) => match limits.charge(Caller::at(address)) {
+            Err(fault) => match self.limits.charge(Caller::at(address)) {
                 Ok(()) => fault,
                 Err(busy) => busy.into(),
             },
@@ -125,7 +122,7 @@ impl Guard {
         // Every server here accepts lines; a call without one is a test's.
         let address = line.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), LineInfo::address);
         let (caller, permit) = self.charge(knock, address)?;
-        let is_known = self.tokens.load().is_none() || knock.right != Right::Open;
+        let is_known = knock.right != Right::Open;
         Ok(Admitted { caller, _permit: permit, _call: line.map(|line| line.call(is_known)) })
     }
 }
@@ -197,7 +194,7 @@ mod tests {
     use lode_domain::access::grants;
 
     use super::*;
-    use crate::{CallLimits, FaultKind};
+    use crate::{CallLimits, Charged, FaultKind};
 
     fn knock<'k>(path: &'k str, headers: &'k HeaderMap) -> Knock<'k> {
         Knock { method: path, right: Right::of_rpc(path), headers }
@@ -215,7 +212,7 @@ mod tests {
         if let Some(header) = header {
             headers.insert("authorization", header.parse().unwrap());
         }
-        let guard = Guard::new(None);
+        let guard = Guard::new(Arc::new(Limits::new(Charged::Strangers(CallLimits::default()))));
         guard.change(Some(tokens));
         guard.check(&knock(path, &headers), HERE).map(drop).map_err(|fault| fault.kind)
     }
@@ -242,7 +239,7 @@ mod tests {
     fn guard(per_second: u32) -> (Guard, HeaderMap) {
         let number = |n| std::num::NonZeroU32::new(n).unwrap();
         let limits = CallLimits { per_second: number(per_second), at_once: number(100) };
-        let guard = Guard::new(Some(Arc::new(Limits::new(limits))));
+        let guard = Guard::new(Arc::new(Limits::new(Charged::Everyone(limits))));
         guard.change(Some(TokenTable::new(&grants("reader r\nworker w").unwrap())));
         (guard, HeaderMap::new())
     }
@@ -270,6 +267,24 @@ mod tests {
         guard.change(None);
         while admit(&guard, "/lode.v1.Lode/TopUnits", &headers).is_ok() {}
         assert!(admit(&guard, "/lode.v1.Registry/Heartbeat", &headers).is_ok());
+    }
+
+    /// A worker's only caller is its coordinator; whoever else reaches it can do no more than ask how it is.
+    #[test]
+    fn strangers_are_limited_where_the_known_are_not() {
+        const HEALTH: &str = "/grpc.health.v1.Health/Watch";
+        let limits = CallLimits { at_once: std::num::NonZeroU32::new(3).unwrap(), ..CallLimits::default() };
+        let guard = Guard::new(Arc::new(Limits::new(Charged::Strangers(limits))));
+        let mut headers = HeaderMap::new();
+        for tokens in [None, Some(TokenTable::new(&grants("worker w").unwrap()))] {
+            guard.change(tokens);
+            let watching: Vec<_> = (0..3).map(|_| admit(&guard, HEALTH, &headers).unwrap()).collect();
+            assert_eq!(admit(&guard, HEALTH, &headers).err(), Some(FaultKind::Exhausted));
+            headers.insert("authorization", "Bearer w".parse().unwrap());
+            let mining: Vec<_> = (0..9).map(|_| admit(&guard, "/lode.v1.Worker/Mine", &headers)).collect();
+            assert!(mining.iter().all(Result::is_ok));
+            drop(watching);
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 };
 
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
-use lode_domain::access::TokenId;
+use lode_domain::access::{Right, TokenId};
 
 /// Admissions between two rounds that forget callers who have not called for long.
 const ROUND: u32 = 4096;
@@ -38,6 +38,15 @@ impl Default for CallLimits {
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("it is not zero");
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(256).expect("it is not zero");
 const TWO: NonZeroU32 = NonZeroU32::new(2).expect("it is not zero");
+
+/// Whose calls are limited.
+#[derive(Clone, Copy, Debug)]
+pub enum Charged {
+    /// Everybody's but those of a cluster's members who show a token.
+    Everyone(CallLimits),
+    /// Of those who show no right to call: what is open to all, and what is refused.
+    Strangers(CallLimits),
+}
 
 /// Who asks, as far as limits care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +101,7 @@ pub(super) struct Busy {
 
 pub(super) struct Limits {
     limits: CallLimits,
+    spares_the_known: bool,
     rates: DefaultKeyedRateLimiter<Caller>,
     clock: DefaultClock,
     running: Mutex<HashMap<Caller, u32>>,
@@ -105,14 +115,28 @@ pub(super) struct Permit {
 }
 
 impl Limits {
-    pub(super) fn new(limits: CallLimits) -> Self {
+    pub(super) fn new(charged: Charged) -> Self {
+        let (limits, spares_the_known) = match charged {
+            Charged::Everyone(limits) => (limits, false),
+            Charged::Strangers(limits) => (limits, true),
+        };
         let quota = Quota::per_second(limits.per_second).allow_burst(limits.per_second.saturating_mul(TWO));
         Self {
             limits,
+            spares_the_known,
             rates: RateLimiter::keyed(quota),
             clock: DefaultClock::default(),
             running: Mutex::default(),
             admitted: AtomicU32::new(0),
+        }
+    }
+
+    /// Whether whoever shows this right is not limited. A worker's heartbeats wait for nobody.
+    pub(super) fn spares(&self, caller: Caller, right: Right) -> bool {
+        match right {
+            Right::Open => false,
+            Right::Join if matches!(caller, Caller::Token(_)) => true,
+            _ => self.spares_the_known,
         }
     }
 
@@ -177,7 +201,7 @@ mod tests {
 
     fn limits(per_second: u32, at_once: u32) -> Arc<Limits> {
         let number = |n| NonZeroU32::new(n).unwrap();
-        Arc::new(Limits::new(CallLimits { per_second: number(per_second), at_once: number(at_once) }))
+        Arc::new(Limits::new(Charged::Everyone(CallLimits { per_second: number(per_second), at_once: number(at_once) })))
     }
 
     fn caller(last: u8) -> Caller {

@@ -19,7 +19,7 @@ use lode_domain::access::TokenTable;
 
 pub use self::{
     guard::{Admitted, Guard, Guarded, Knock, bearer_of},
-    limits::{CallLimits, Caller},
+    limits::{CallLimits, Caller, Charged},
     line::{Line, LineInfo},
     tls::BadTls,
 };
@@ -57,10 +57,10 @@ pub struct Door {
 }
 
 impl Door {
-    /// A door without tokens and TLS; without `calls`, callers may ask as much as they like.
-    pub fn new(lines: LineLimits, calls: Option<CallLimits>) -> Self {
-        let limits = calls.map(|calls| Arc::new(Limits::new(calls)));
-        Self { seats: Arc::new(Seats::new(lines)), guard: Guard::new(limits), tls: Arc::default() }
+    /// A door without tokens and TLS.
+    pub fn new(lines: LineLimits, charged: Charged) -> Self {
+        let guard = Guard::new(Arc::new(Limits::new(charged)));
+        Self { seats: Arc::new(Seats::new(lines)), guard, tls: Arc::default() }
     }
 
     /// Changes who gets in; calls that run and connections that are open stay.

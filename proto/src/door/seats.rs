@@ -35,6 +35,7 @@ struct State {
 struct Sitting {
     address: IpAddr,
     since: Instant,
+    /// Calls that run, of those who may call. Calls that are open to everybody keep no seat: some never end.
     calls: u32,
     /// Whether anything has come over it.
     spoke: Arc<AtomicBool>,
@@ -54,7 +55,10 @@ pub(super) struct Seat {
 }
 
 /// A call that runs over a connection, until it is dropped.
-pub(super) struct Call(Arc<Seat>);
+pub(super) struct Call {
+    seat: Arc<Seat>,
+    is_known: bool,
+}
 
 impl Seats {
     pub(super) fn new(limits: LineLimits) -> Self {
@@ -69,7 +73,7 @@ impl Seats {
         self.state().taken.len()
     }
 
-    /// A seat for a newcomer, for which somebody idle may have to go; there is none while all have calls running.
+    /// A seat for a newcomer, for which somebody idle may have to go; there is none while over all of them somebody calls who may.
     pub(super) fn take(self: &Arc<Self>, peer: SocketAddr) -> Option<Seat> {
         let mut state = self.state();
         while state.taken.len() >= self.limits.connections {
@@ -134,15 +138,13 @@ impl Seat {
         self.spoke.store(true, Ordering::Relaxed);
     }
 
-    /// A call begins. It keeps the connection; only one by somebody `known` earns it patience when it has ended.
+    /// A call begins. Only one by somebody `known` keeps the connection, and earns it patience when it has ended.
     pub(super) fn call(self: &Arc<Self>, known: bool) -> Call {
-        if let Some(sitting) = self.seats.state().taken.get_mut(&self.number) {
+        if let Some(sitting) = self.seats.state().taken.get_mut(&self.number).filter(|_| known) {
             sitting.calls += 1;
-            if known {
-                sitting.used = Some(Instant::now());
-            }
+            sitting.used = Some(Instant::now());
         }
-        Call(self.clone())
+        Call { seat: self.clone(), is_known: known }
     }
 
     pub(super) fn address(&self) -> IpAddr {
@@ -152,11 +154,10 @@ impl Seat {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if let Some(sitting) = self.0.seats.state().taken.get_mut(&self.0.number) {
+        let mut state = self.seat.seats.state();
+        if let Some(sitting) = state.taken.get_mut(&self.seat.number).filter(|_| self.is_known) {
             sitting.calls -= 1;
-            if sitting.used.is_some() {
-                sitting.used = Some(Instant::now());
-            }
+            sitting.used = Some(Instant::now());
         }
     }
 }
@@ -198,13 +199,26 @@ mod tests {
         assert!(is_closed(&silent) && !is_closed(&busy) && !is_closed(&used));
         let second = take();
         assert!(is_closed(&first) && !is_closed(&used));
-        let calls = [second.call(false), used.call(true)];
+        let calls = [second.call(true), used.call(true)];
         assert!(seats.take(PEER).is_none(), "all are busy");
         assert_eq!(seats.taken(), 3);
         drop(running);
         let _third = take();
         assert!(is_closed(&busy));
         drop(calls);
+    }
+
+    #[tokio::test]
+    async fn who_calls_without_a_right_keeps_nobody_out() {
+        let seats = seats(3);
+        let take = || Arc::new(seats.take(PEER).unwrap());
+        let (watching, used, busy) = (take(), take(), take());
+        watching.speak();
+        let _endless = watching.call(false);
+        drop(used.call(true));
+        let _running = busy.call(true);
+        let _newcomer = take();
+        assert!(is_closed(&watching) && !is_closed(&used) && !is_closed(&busy));
     }
 
     #[test]
@@ -234,9 +248,9 @@ mod tests {
         let watch = tokio::spawn(async move { watched.watch().await });
         let take = || Arc::new(seats.take(PEER).unwrap());
         let (silent, unknown, used, busy) = (take(), take(), take(), take());
-        drop(unknown.call(false));
+        let _endless = unknown.call(false);
         drop(used.call(true));
-        let running = busy.call(false);
+        let running = busy.call(true);
         let wait = async |millis| tokio::time::sleep(Duration::from_millis(millis)).await;
         wait(100).await;
         assert!(!is_closed(&silent));
@@ -245,7 +259,7 @@ mod tests {
         wait(2000).await;
         assert!(is_closed(&used) && !is_closed(&busy));
         drop(running);
-        wait(1000).await;
+        wait(2000).await;
         assert!(is_closed(&busy));
         watch.abort();
     }
