@@ -127,6 +127,11 @@ impl Board {
         once.map(|(shard, task)| (*shard, task))
     }
 
+    /// Whether two attempts at a shard are under way.
+    pub(crate) fn runs_twice(&self, shard: ShardId) -> bool {
+        self.tasks.get(&shard).is_some_and(|task| task.running > 1)
+    }
+
     /// An attempt begins.
     pub(crate) fn begin(&mut self, shard: ShardId) {
         if let Some(task) = self.tasks.get_mut(&shard) {

@@ -36,7 +36,7 @@ impl Committer {
         self.index.stage_measured(&self.key(concept), self.job.spec.measures).map_err(fault::of_index)
     }
 
-    /// Commits a concept of `table`, or notes why it cannot be had; does nothing if it is settled already.
+    /// Commits a concept of `table`, or notes why it cannot be had; does nothing if somebody has, or is about to.
     ///
     /// # Errors
     /// If what came is not whole, or the index does not take it.
@@ -47,12 +47,27 @@ impl Committer {
         staging: Option<Staging>,
         outcome: Result<Scored, String>,
     ) -> Result<(), IntakeError> {
-        if outcome.is_ok() && staging.is_none() && !self.job.is_settled(&concept.id) {
+        if outcome.is_ok() && staging.is_none() && !self.job.is_done(&concept.id) {
             return Err(IntakeError::Worker(Fault::internal(format!("`{}` came without blocks", concept.id))));
         }
         if !self.job.claim(&concept.id) {
             return Ok(());
         }
+        let settled = self.settle_claimed(table, concept, staging, outcome);
+        if settled.is_err() {
+            // Whoever comes next may have it.
+            self.job.unclaim(&concept.id);
+        }
+        settled
+    }
+
+    fn settle_claimed(
+        &self,
+        table: &Job,
+        concept: &JobConcept,
+        staging: Option<Staging>,
+        outcome: Result<Scored, String>,
+    ) -> Result<(), IntakeError> {
         let scored = match outcome {
             Ok(scored) => scored,
             Err(error) => {
@@ -67,7 +82,9 @@ impl Committer {
             self.job.tell(JobEvent::ConceptFailed { concept: concept.id.clone(), error: strict_error(&findings) });
             return Ok(());
         }
-        let Some(staging) = staging else { return Ok(()) };
+        let Some(staging) = staging else {
+            return Err(IntakeError::Worker(Fault::internal(format!("`{}` came without blocks", concept.id))));
+        };
         let header = ConceptHeader {
             positives: scored.positives,
             negatives: scored.negatives,
@@ -82,10 +99,7 @@ impl Committer {
         };
         pause_at("coordinator-commit");
         let started = Instant::now();
-        staging.commit(&header).map_err(|error| {
-            self.job.unclaim(&concept.id);
-            of_staging(error)
-        })?;
+        staging.commit(&header).map_err(of_staging)?;
         metrics::COMMIT_SECONDS.observe(started.elapsed());
         pause_at("coordinator-committed");
         let key = self.key(concept);

@@ -14,7 +14,6 @@ use lode_proto::Fault;
 use tokio::sync::mpsc;
 
 use crate::{
-    attempt::Meter,
     commit::{Committer, of_staging},
     spool::{RangeError, RangeFile, RangeWriter},
 };
@@ -45,22 +44,17 @@ impl ConceptIntake {
     }
 }
 
-/// A shard's way into the index: everything until the channel closes. Concepts that are settled meanwhile are not taken
+/// A shard's way into the index: everything until the channel closes. Concepts that are done meanwhile are not taken
 /// twice.
-pub(crate) fn take_concepts(
-    intake: &ConceptIntake,
-    mut events: mpsc::Receiver<ShardEvent>,
-    meter: &Meter,
-) -> Result<(), IntakeError> {
+pub(crate) fn take_concepts(intake: &ConceptIntake, mut events: mpsc::Receiver<ShardEvent>) -> Result<(), IntakeError> {
     let committer = &intake.committer;
     let mut staged: BTreeMap<u32, Staging> = BTreeMap::new();
     while let Some(event) = events.blocking_recv() {
-        meter.hear(&event);
         match event {
             ShardEvent::Progress(_) => {}
             ShardEvent::Block { concept: place, block } => {
                 let concept = intake.concept(place)?;
-                if committer.job.is_settled(&concept.id) {
+                if committer.job.is_done(&concept.id) {
                     staged.remove(&place);
                     continue;
                 }
@@ -87,10 +81,8 @@ pub(crate) fn take_concepts(
 pub(crate) fn take_range(
     mut writer: RangeWriter,
     mut events: mpsc::Receiver<ShardEvent>,
-    meter: &Meter,
 ) -> Result<Option<RangeFile>, IntakeError> {
     while let Some(event) = events.blocking_recv() {
-        meter.hear(&event);
         if matches!(event, ShardEvent::Progress(_)) {
             continue;
         }

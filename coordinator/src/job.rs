@@ -1,7 +1,7 @@
 //! Jobs as the coordinator remembers them: what was asked, what has happened, who watches.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -14,15 +14,16 @@ use lode_domain::{
     event::{JobEvent, JobSpec, JobState, JobStatus, Progress},
     id::JobId,
     job::Job,
+    query::IndexedConcept,
 };
 use lode_proto::Fault;
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     fault,
     journal::{JobLog, Journal, JournalError, MOST_ENDED, Restored},
-    metrics,
+    metrics, watch,
 };
 
 /// One job.
@@ -33,17 +34,54 @@ pub(crate) struct JobHandle {
     log: JobLog,
     /// Shards that wait for a worker.
     waiting: AtomicUsize,
-    /// Concepts that need nothing more: indexed, failed, or about to be.
-    settled: Mutex<BTreeSet<ConceptId>>,
+    /// Concepts that somebody settles or has settled.
+    settled: Mutex<BTreeMap<ConceptId, Settling>>,
     history: Mutex<History>,
     /// Moves with every event.
-    moved: watch::Sender<()>,
+    moved: Sender<()>,
+}
+
+/// How far a concept's settling is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Settling {
+    /// Somebody is about to; it may still fail.
+    Claimed,
+    /// Indexed or failed, and told so.
+    Done,
 }
 
 struct History {
     status: JobStatus,
-    /// Everything but progress, of which only the latest counts.
-    events: Vec<JobEvent>,
+    told: Told,
+    /// Whether the file lacks one of them.
+    lacks_some: bool,
+}
+
+/// Everything but progress, of which only the latest counts.
+enum Told {
+    Held(Vec<JobEvent>),
+    /// So many, in the file of a job that has ended: many such are remembered, and their events are not small.
+    Filed(usize),
+}
+
+impl Told {
+    fn len(&self) -> usize {
+        match self {
+            Self::Held(events) => events.len(),
+            Self::Filed(count) => *count,
+        }
+    }
+}
+
+/// See [`JobHandle::next`].
+pub(crate) enum Next {
+    Event(JobEvent),
+    Progress(Progress),
+    /// The rest stands in the job's file.
+    Filed,
+    /// Nothing yet.
+    Wait,
+    End,
 }
 
 impl History {
@@ -58,9 +96,16 @@ impl History {
             }
             JobEvent::Planned(_) | JobEvent::ShardRetried { .. } => {}
         }
-        if !matches!(event, JobEvent::Progress(_)) {
-            self.events.push(event);
+        if let Told::Held(events) = &mut self.told
+            && !matches!(event, JobEvent::Progress(_))
+        {
+            events.push(event);
         }
+    }
+
+    /// All that was told stands in the job's file.
+    fn file(&mut self) {
+        self.told = Told::Filed(self.told.len());
     }
 }
 
@@ -72,7 +117,12 @@ impl JobHandle {
         let mut history = self.history();
         // Written first: what a watcher was told is told again after a restart.
         let written = matches!(event, JobEvent::Progress(_)) || self.log.append(&event);
+        self.note_settled(&event);
         history.take(event);
+        history.lacks_some |= !written;
+        if has_ended && !history.lacks_some {
+            history.file();
+        }
         drop(history);
         if has_ended && written {
             self.log.close();
@@ -83,17 +133,39 @@ impl JobHandle {
     /// Claims a concept for whoever is about to settle it; false if somebody has: of two workers on one shard, the first
     /// counts.
     pub(crate) fn claim(&self, concept: &ConceptId) -> bool {
-        locked(&self.settled).insert(concept.clone())
+        let mut settled = locked(&self.settled);
+        let is_free = !settled.contains_key(concept);
+        if is_free {
+            settled.insert(concept.clone(), Settling::Claimed);
+        }
+        is_free
     }
 
-    /// Gives a claim back: what came was not whole.
+    /// Gives a claim back: it could not be settled.
     pub(crate) fn unclaim(&self, concept: &ConceptId) {
-        locked(&self.settled).remove(concept);
+        let mut settled = locked(&self.settled);
+        if settled.get(concept) == Some(&Settling::Claimed) {
+            settled.remove(concept);
+        }
     }
 
-    /// Whether a concept needs nothing more.
-    pub(crate) fn is_settled(&self, concept: &ConceptId) -> bool {
-        locked(&self.settled).contains(concept)
+    /// Whether somebody is about to settle a concept.
+    pub(crate) fn is_claimed(&self, concept: &ConceptId) -> bool {
+        locked(&self.settled).get(concept) == Some(&Settling::Claimed)
+    }
+
+    /// Whether a concept needs nothing more: it is indexed or has failed.
+    pub(crate) fn is_done(&self, concept: &ConceptId) -> bool {
+        locked(&self.settled).get(concept) == Some(&Settling::Done)
+    }
+
+    fn note_settled(&self, event: &JobEvent) {
+        let (JobEvent::ConceptIndexed(IndexedConcept { concept, .. }) | JobEvent::ConceptFailed { concept, .. }) =
+            event
+        else {
+            return;
+        };
+        locked(&self.settled).insert(concept.clone(), Settling::Done);
     }
 
     /// Notes how many shards wait for a worker.
@@ -115,49 +187,41 @@ impl JobHandle {
     ///
     /// # Errors
     /// If there are fewer events: whoever asks has heard of some that were lost with the machine.
-    pub(crate) fn watch(self: Arc<Self>, after: usize) -> Result<impl Stream<Item = JobEvent> + Send + use<>, Fault> {
-        let known = self.history().events.len();
+    pub(crate) fn watch(
+        self: Arc<Self>,
+        after: usize,
+    ) -> Result<impl Stream<Item = Result<JobEvent, Fault>> + Send + use<>, Fault> {
+        let known = self.history().told.len();
         if after > known {
             return Err(Fault::precondition(format!("{} has {known} events, not {after}: watch it anew", self.id)));
         }
-        Ok(self.watch_from(after))
+        let moved = self.moved.subscribe();
+        Ok(watch::events(self, moved, after))
     }
 
-    fn watch_from(self: Arc<Self>, after: usize) -> impl Stream<Item = JobEvent> + Send + use<> {
-        let moved = self.moved.subscribe();
-        let state = (self, moved, after, Progress::default());
-        futures::stream::unfold(state, async |(job, mut moved, mut told, mut progress)| {
-            loop {
-                // Seen before looking, so that an event between looking and waiting is not missed.
-                moved.borrow_and_update();
-                let next = {
-                    let history = job.history();
-                    match history.events.get(told) {
-                        // The last progress belongs before the end.
-                        Some(JobEvent::Ended { .. }) if history.status.progress != progress => {
-                            progress = history.status.progress;
-                            Some(JobEvent::Progress(progress))
-                        }
-                        Some(event) => {
-                            told += 1;
-                            Some(event.clone())
-                        }
-                        None if history.status.state != JobState::Running => return None,
-                        None if history.status.progress != progress => {
-                            progress = history.status.progress;
-                            Some(JobEvent::Progress(progress))
-                        }
-                        None => None,
-                    }
-                };
-                if let Some(event) = next {
-                    return Some((event, (job, moved, told, progress)));
-                }
-                if moved.changed().await.is_err() {
-                    return None;
-                }
-            }
-        })
+    /// What a watcher who was told `told` events, and `progress` last, hears next.
+    pub(crate) fn next(&self, told: usize, progress: Progress) -> Next {
+        let History { status, told: all, .. } = &*self.history();
+        let is_running = status.state == JobState::Running;
+        let events = match all {
+            Told::Held(events) => events,
+            Told::Filed(count) if told < *count => return Next::Filed,
+            Told::Filed(_) => return Next::End,
+        };
+        match events.get(told) {
+            // The last progress belongs before the end.
+            Some(JobEvent::Ended { .. }) if status.progress != progress => Next::Progress(status.progress),
+            Some(event) => Next::Event(event.clone()),
+            None if !is_running => Next::End,
+            None if status.progress != progress => Next::Progress(status.progress),
+            None => Next::Wait,
+        }
+    }
+
+    /// The events of a job that has ended, from number `after` on. Reads its file.
+    pub(crate) fn filed(&self, after: usize) -> Result<Vec<JobEvent>, Fault> {
+        let mut events = self.log.events().map_err(Fault::data_loss)?;
+        Ok(events.split_off(after.min(events.len())))
     }
 
     fn history(&self) -> MutexGuard<'_, History> {
@@ -182,22 +246,22 @@ impl JobHandle {
             log,
             waiting: AtomicUsize::new(0),
             settled: Mutex::default(),
-            history: Mutex::new(History { status, events: Vec::new() }),
-            moved: watch::Sender::new(()),
+            history: Mutex::new(History { status, told: Told::Held(Vec::new()), lacks_some: false }),
+            moved: Sender::new(()),
         }
     }
 
     /// As its files tell; nothing is counted or written again.
     fn restored(restored: Restored) -> Self {
+        let has_ended = restored.has_ended();
         let Restored { id, spec, concepts, events, log, .. } = restored;
         let handle = Self::new(id, spec, concepts, log);
         for event in events {
-            match &event {
-                JobEvent::ConceptIndexed(indexed) => drop(handle.claim(&indexed.concept)),
-                JobEvent::ConceptFailed { concept, .. } => drop(handle.claim(concept)),
-                _ => {}
-            }
+            handle.note_settled(&event);
             handle.history().take(event);
+        }
+        if has_ended {
+            handle.history().file();
         }
         handle
     }
@@ -220,7 +284,8 @@ impl Jobs {
     pub(crate) fn restore(journal: Journal) -> Result<Self, JournalError> {
         let next = AtomicU64::new(journal.next_id()?);
         let mut jobs = BTreeMap::new();
-        for restored in journal.restore()? {
+        for id in journal.numbers()? {
+            let Some(restored) = journal.restored(id) else { continue };
             let (id, verdict) = (restored.id, restored.verdict.filter(|_| !restored.has_ended()));
             let handle = Arc::new(JobHandle::restored(restored));
             if let Some((state, error)) = verdict {
@@ -228,6 +293,7 @@ impl Jobs {
             }
             jobs.insert(id, handle);
         }
+        forget_surplus(&mut jobs);
         Ok(Self { jobs: Mutex::new(jobs), journal, next })
     }
 
@@ -244,11 +310,7 @@ impl Jobs {
         let handle = Arc::new(JobHandle::new(id, spec, job.concepts.len() as u32, log));
         let mut jobs = self.jobs();
         jobs.insert(id, handle.clone());
-        let ended: Vec<JobId> =
-            jobs.iter().filter(|(_, job)| job.status().state != JobState::Running).map(|(id, _)| *id).collect();
-        for forgotten in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
-            jobs.remove(forgotten).into_iter().for_each(|job| job.log.remove());
-        }
+        forget_surplus(&mut jobs);
         Ok(handle)
     }
 
@@ -282,6 +344,15 @@ impl Jobs {
 
     fn jobs(&self) -> MutexGuard<'_, BTreeMap<JobId, Arc<JobHandle>>> {
         locked(&self.jobs)
+    }
+}
+
+/// Forgets the oldest of the jobs that have ended.
+fn forget_surplus(jobs: &mut BTreeMap<JobId, Arc<JobHandle>>) {
+    let ended: Vec<JobId> =
+        jobs.iter().filter(|(_, job)| job.status().state != JobState::Running).map(|(id, _)| *id).collect();
+    for forgotten in &ended[..ended.len().saturating_sub(MOST_ENDED)] {
+        jobs.remove(forgotten).into_iter().for_each(|job| job.log.remove());
     }
 }
 
@@ -326,13 +397,17 @@ mod tests {
         let failed = JobEvent::ConceptFailed { concept: "a/b".parse().unwrap(), error: "no".into() };
         let progress = Progress { tokens_done: 5, ..Progress::default() };
         let ended = JobEvent::Ended { state: JobState::Failed, error: "no".into() };
-        let early = tokio::spawn(job.clone().watch(0).unwrap().collect::<Vec<_>>());
+        let heard = |after| job.clone().watch(after).unwrap().map(Result::unwrap).collect::<Vec<_>>();
+        let early = tokio::spawn(heard(0));
         job.tell(failed.clone());
         job.tell(JobEvent::Progress(progress));
         job.tell(ended.clone());
         let expected = vec![failed, JobEvent::Progress(progress), ended];
-        assert_eq!(job.clone().watch(0).unwrap().collect::<Vec<_>>().await, expected);
-        assert_eq!(job.clone().watch(1).unwrap().collect::<Vec<_>>().await, expected[1..]);
+        assert_eq!(heard(0).await, expected);
+        assert_eq!(heard(1).await, expected[1..]);
+        assert_eq!(heard(2).await, []);
+        // They are read from its file: ended jobs are many.
+        assert!(matches!(job.history().told, Told::Filed(2)));
         assert!(job.clone().watch(9).err().unwrap().message.contains("watch it anew"));
         assert_eq!(early.await.unwrap().last(), expected.last());
         assert_eq!((job.status().failed, job.status().state), (1, JobState::Failed));
@@ -354,10 +429,28 @@ mod tests {
         let jobs = jobs(folder.path());
         let [handle] = &jobs.unfinished()[..] else { panic!("one job is unfinished") };
         assert_eq!((handle.id, handle.status().failed, handle.content().unwrap()), (id, 1, job()));
-        assert!(handle.is_settled(&"a/b".parse().unwrap()));
+        assert!(handle.is_done(&"a/b".parse().unwrap()));
         handle.tell(JobEvent::Ended { state: JobState::Failed, error: "no".into() });
-        assert!(self::jobs(folder.path()).unfinished().is_empty());
+        let later = self::jobs(folder.path());
+        assert!(later.unfinished().is_empty());
+        let ended = later.get(id).unwrap();
+        assert!(matches!(ended.history().told, Told::Filed(2)));
+        assert_eq!(ended.watch(0).unwrap().map(Result::unwrap).collect::<Vec<_>>().await[..1], told);
         // Ids go on where they were.
         assert_eq!(jobs.open(spec(), &job()).unwrap().id, JobId(id.0 + 1));
+    }
+
+    #[test]
+    fn ended_jobs_are_small_and_not_kept_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = Journal::open(folder.path(), false).unwrap();
+        for number in 0..MOST_ENDED as u64 + 3 {
+            let log = journal.create(JobId(number), &spec(), &job()).unwrap();
+            log.append(&JobEvent::Ended { state: JobState::Done, error: String::new() });
+            log.close();
+        }
+        let jobs = Jobs::restore(journal).unwrap().list();
+        assert_eq!((jobs.len(), jobs[0].id), (MOST_ENDED, JobId(3)));
+        assert_eq!(std::fs::read_dir(folder.path().join("jobs")).unwrap().count(), MOST_ENDED);
     }
 }

@@ -21,6 +21,8 @@ use lode_proto::convert::{
     event_from_bytes, event_to_bytes, job_from_records, job_to_records, spec_from_bytes, spec_to_bytes,
 };
 
+/// Frames of a job's events before the first event: its spec, and the number of its concepts.
+const HEAD_FRAMES: usize = 2;
 /// Ended jobs that are remembered.
 pub(crate) const MOST_ENDED: usize = 1000;
 /// A frame beyond this is damage.
@@ -79,7 +81,7 @@ impl Journal {
     }
 
     /// The jobs whose events are there, rising.
-    fn numbers(&self) -> Result<Vec<JobId>, JournalError> {
+    pub(crate) fn numbers(&self) -> Result<Vec<JobId>, JournalError> {
         let mut ids = Vec::new();
         for entry in fs::read_dir(&self.dir).map_err(failed("reading", &self.dir))? {
             let path = entry.map_err(failed("reading", &self.dir))?.path();
@@ -120,26 +122,11 @@ impl Journal {
         JobLog { open: Mutex::new(open), concepts, path: self.path(id, "events"), content: self.path(id, "job") }
     }
 
-    /// All jobs, by id; the oldest that have ended are forgotten. What cannot be read is told in the log and left alone.
-    pub(crate) fn restore(&self) -> Result<Vec<Restored>, JournalError> {
-        let mut restored = Vec::new();
-        for id in self.numbers()? {
-            match self.read(id) {
-                Ok(job) => restored.push(job),
-                Err(error) => tracing::warn!(job = %id, %error, "a job's record cannot be read and is left alone"),
-            }
-        }
-        let ended = restored.iter().filter(|job| job.has_ended()).count();
-        let mut surplus = ended.saturating_sub(MOST_ENDED);
-        restored.retain(|job| {
-            let forgotten = job.has_ended() && surplus > 0;
-            if forgotten {
-                surplus -= 1;
-                job.log.remove();
-            }
-            !forgotten
-        });
-        Ok(restored)
+    /// A job as its files tell; what cannot be read is told in the log and left alone.
+    pub(crate) fn restored(&self, id: JobId) -> Option<Restored> {
+        self.read(id)
+            .inspect_err(|error| tracing::warn!(job = %id, %error, "a job's record cannot be read and is left alone"))
+            .ok()
     }
 
     fn read(&self, id: JobId) -> Result<Restored, JournalError> {
@@ -196,14 +183,16 @@ pub(crate) struct JobLog {
 
 impl JobLog {
     /// Writes an event down. A crash of the process cannot lose it; one of the machine can, and costs what it told of to be
-    /// done again.
+    /// done again. The last one is on the disk when this returns: what the job could be done again from goes with it.
     ///
     /// False if the disk did not take it; the job goes on, and after a restart a little of it would be done again.
     pub(crate) fn append(&self, event: &JobEvent) -> bool {
         let frame = frame(&event_to_bytes(event));
         let mut open = self.open();
         let Some((file, length)) = open.as_mut() else { return false };
-        match file.write_all(&frame) {
+        let is_last = matches!(event, JobEvent::Ended { .. });
+        let written = file.write_all(&frame).and_then(|()| if is_last { file.sync_data() } else { Ok(()) });
+        match written {
             Ok(()) => {
                 *length += frame.len() as u64;
                 true
@@ -243,6 +232,15 @@ impl JobLog {
             return Err(damaged());
         }
         Ok(job)
+    }
+
+    /// All that was written down of a job that has ended, in order.
+    pub(crate) fn events(&self) -> Result<Vec<JobEvent>, JournalError> {
+        let bytes = fs::read(&self.path).map_err(failed("reading", &self.path))?;
+        let events = frames(&bytes).0.into_iter().skip(HEAD_FRAMES).map(|event| event_from_bytes(&event));
+        events
+            .collect::<Result<_, _>>()
+            .map_err(|error| failed("reading", &self.path)(io::Error::other(error.to_string())))
     }
 
     /// Removes what only an unfinished job needs.
@@ -321,6 +319,10 @@ mod tests {
         JobEvent::ConceptFailed { concept: "g/c".parse().unwrap(), error: error.into() }
     }
 
+    fn restore(journal: &Journal) -> Vec<Restored> {
+        journal.numbers().unwrap().into_iter().filter_map(|id| journal.restored(id)).collect()
+    }
+
     #[test]
     fn a_job_is_as_it_was_after_a_crash_at_any_byte() {
         let dir = tempfile::tempdir().unwrap();
@@ -332,14 +334,14 @@ mod tests {
         let whole = fs::read(&log.path).unwrap();
         for cut in begun as usize..=whole.len() {
             fs::write(&log.path, &whole[..cut]).unwrap();
-            let [restored] = &journal.restore().unwrap()[..] else { panic!("{cut}") };
+            let [restored] = &restore(&journal)[..] else { panic!("{cut}") };
             assert_eq!((restored.id, restored.concepts, &restored.spec), (JobId(3), 1, &spec()));
             assert_eq!(restored.events, events[..restored.events.len()]);
             assert_eq!(restored.events.len() == 2, cut == whole.len());
             assert_eq!(restored.log.content().unwrap(), job());
             // What comes next stands behind what is whole.
             restored.log.append(&event("later"));
-            assert_eq!(journal.restore().unwrap()[0].events.last(), Some(&event("later")));
+            assert_eq!(restore(&journal)[0].events.last(), Some(&event("later")));
         }
     }
 
@@ -351,7 +353,7 @@ mod tests {
         let bad = journal.create(JobId(2), &spec(), &job()).unwrap();
         fs::write(&bad.path, b"nothing of ours").unwrap();
         fs::write(dir.path().join("jobs/notes.events"), b"x").unwrap();
-        let ids: Vec<JobId> = journal.restore().unwrap().iter().map(|job| job.id).collect();
+        let ids: Vec<JobId> = restore(&journal).iter().map(|job| job.id).collect();
         assert_eq!(ids, [JobId(1)]);
         assert!(bad.path.exists());
         // Its number is not given to another job, and neither is that of a job whose sentences are damaged mined in part.
@@ -369,22 +371,31 @@ mod tests {
         stays.create(JobId(1), &spec(), &job()).unwrap();
         stays.create(JobId(2), &spec(), &job()).unwrap().cancel();
         Journal::open(dir.path(), true).unwrap().create(JobId(3), &spec(), &job()).unwrap();
-        let verdicts: Vec<_> = stays.restore().unwrap().iter().map(|job| job.verdict.map(|one| one.0)).collect();
+        let verdicts: Vec<_> = restore(&stays).iter().map(|job| job.verdict.map(|one| one.0)).collect();
         assert_eq!(verdicts, [None, Some(JobState::Cancelled), Some(JobState::Failed)]);
     }
 
+    /// A pipe takes what is written and has no disk to sync to: the end of a job that power could still take away costs the job
+    /// nothing that it could go on from.
     #[test]
-    fn ended_jobs_are_small_and_not_kept_for_ever() {
+    fn an_end_that_is_not_on_the_disk_removes_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let journal = Journal::open(dir.path(), false).unwrap();
-        for number in 0..MOST_ENDED as u64 + 3 {
-            let log = journal.create(JobId(number), &spec(), &job()).unwrap();
-            log.append(&JobEvent::Ended { state: JobState::Done, error: String::new() });
-            log.close();
-            assert!(!log.content.exists());
-        }
-        let restored = journal.restore().unwrap();
-        assert_eq!((restored.len(), restored[0].id), (MOST_ENDED, JobId(3)));
-        assert_eq!(fs::read_dir(dir.path().join("jobs")).unwrap().count(), MOST_ENDED);
+        let log = Journal::open(dir.path(), false).unwrap().create(JobId(1), &spec(), &job()).unwrap();
+        let (_reader, writer) = io::pipe().unwrap();
+        *log.open() = Some((File::from(std::os::fd::OwnedFd::from(writer)), 0));
+        assert!(log.append(&event("one")));
+        assert!(!log.append(&JobEvent::Ended { state: JobState::Done, error: String::new() }));
+    }
+
+    #[test]
+    fn what_was_written_of_an_ended_job_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Journal::open(dir.path(), false).unwrap().create(JobId(1), &spec(), &job()).unwrap();
+        let events = [event("one"), JobEvent::Ended { state: JobState::Done, error: String::new() }];
+        assert!(events.iter().all(|event| log.append(event)));
+        log.close();
+        assert_eq!(log.events().unwrap(), events);
+        log.remove();
+        assert!(log.events().is_err());
     }
 }

@@ -19,6 +19,7 @@ mod job_run;
 mod journal;
 mod limits;
 mod merge;
+mod meter;
 mod metrics;
 mod places;
 mod planning;
@@ -34,6 +35,7 @@ mod split;
 mod spool;
 mod tally;
 mod turns;
+mod watch;
 mod worker_client;
 
 use std::{
@@ -55,7 +57,7 @@ use lode_proto::{
     BadTls, Charged, Door, Fault, SMALL_MESSAGE,
     wire::{lode_server::LodeServer, registry_server::RegistryServer},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -93,6 +95,8 @@ pub struct Coordinator {
     resume: bool,
     /// Interrupts jobs; they go on when the coordinator starts again.
     suspend: CancellationToken,
+    /// Merges of partial summaries, one at a time: each has all cores, and blocks for every one of them in memory.
+    merging: Arc<Semaphore>,
     /// The tasks of jobs: the index is flushed when they have stopped.
     job_tasks: TaskTracker,
     /// A [`Phase`].
@@ -156,6 +160,7 @@ impl Coordinator {
             timing: config.timing,
             resume: config.resume,
             suspend: CancellationToken::new(),
+            merging: Arc::new(Semaphore::new(1)),
             job_tasks: TaskTracker::new(),
             phase: AtomicU8::new(Phase::Starting as u8),
             security: ArcSwap::from_pointee(config.security.clone()),

@@ -48,7 +48,7 @@ pub(crate) fn merge(
     let wanted: Vec<Wanted<'_>> = table
         .concepts
         .iter()
-        .filter(|concept| !committer.job.is_settled(&concept.id))
+        .filter(|concept| !committer.job.is_done(&concept.id))
         .map(|concept| Wanted::new(concept, table, (&kept, &dropped), &committer.job.spec.measures))
         .collect();
     let scored: Vec<&Wanted<'_>> = wanted.iter().filter(|one| one.outcome.is_ok()).collect();

@@ -143,7 +143,7 @@ impl wire::lode_server::Lode for Front {
     ) -> Result<Response<Self::WatchJobStream>, Status> {
         let request = request.into_inner();
         let job = self.coordinator.jobs.get(JobId(request.job))?;
-        let events = job.watch(usize::try_from(request.after).unwrap_or(usize::MAX))?.map(|event| Ok(event.into()));
+        let events = job.watch(usize::try_from(request.after).unwrap_or(usize::MAX))?.map(|event| Ok(event?.into()));
         let until = self.shutdown.clone().cancelled_owned();
         Ok(Response::new(Box::pin(events.take_until(until))))
     }

@@ -108,3 +108,20 @@ fn another_dtype_amid_a_split() {
     expected.check(&cluster, &expected.submit(&cluster, &["--split", "always"]));
     assert!(expected.exports_of(&cluster) != in_half);
 }
+
+/// While the coordinator commits, it listens to nobody: a worker that waits for it is not taken for lost.
+#[test]
+fn a_long_commit_is_not_the_workers_fault() {
+    let expected = Expected::of(9, 60);
+    let coordinator = ["--shard-deadline", "1"].map(str::to_owned).to_vec();
+    let mut cluster = Cluster::start_with(Flags { coordinator, ..Flags::default() }, 0, &demo_model());
+    cluster.start_coordinator_again(Some("coordinator-commit"));
+    cluster.start_worker(&demo_model());
+    let job = expected.submit(&cluster, &["--split", "never"]);
+    cluster.coordinator.as_mut().unwrap().wait_for("paused for a test");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    cluster.let_go();
+    expected.check(&cluster, &job);
+    let log = log(&cluster);
+    assert!(!log.contains("shard broke off") && !log.contains("removed"), "{log}");
+}

@@ -19,7 +19,7 @@ impl JobRun {
     pub(super) fn remaining(&self, job: &Job) -> Option<Job> {
         let mut kept = Vec::new();
         for (number, concept) in (0..).zip(&job.concepts) {
-            if self.handle.is_settled(&concept.id) {
+            if self.handle.is_done(&concept.id) {
                 continue;
             }
             let findings = if self.handle.spec.strict { strict_findings(job, concept) } else { Vec::new() };
@@ -64,7 +64,7 @@ impl JobRun {
         };
         let (board, attempts, ends) = (Board::default(), BTreeMap::new(), JoinSet::new());
         let (job, precision) = (job.clone(), precision.to_owned());
-        let mut state = State { job, precision, board, split, attempts, next_attempt: 0, ends };
+        let mut state = State { job, precision, board, split, attempts, next_attempt: 0, ends, best_pace: 0.0 };
         if let Some(rest) = rest {
             let has_split = state.split.is_some();
             let planned =

@@ -2,6 +2,8 @@
 //! first result counts.
 
 mod begin;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +13,7 @@ use std::{
 
 use lode_domain::{
     cluster::{ShardSpec, Summaries},
+    concept::ConceptId,
     event::{JobEvent, JobState},
     id::{ModelHash, ShardId},
     job::Job,
@@ -23,12 +26,13 @@ use tracing::Instrument as _;
 pub(crate) use self::begin::number_of;
 use crate::{
     Coordinator,
-    attempt::{self, Ended, Goal, Meter},
+    attempt::{self, Ended, Goal},
     board::{Board, Fate, Mishap, Task, Work},
     commit::Committer,
     intake::{ConceptIntake, IntakeError},
     job::JobHandle,
     merge::merge,
+    meter::{Load, Meter},
     metrics::{self, ShardOutcome},
     registry::{Member, Occupied},
     split::SplitState,
@@ -42,6 +46,9 @@ const TICK: Duration = Duration::from_millis(200);
 const SLOWNESS: u32 = 2;
 /// ...and this much more.
 const SLACK: Duration = Duration::from_secs(2);
+
+/// Values that are sent of a unit and concept: its AP and what goes with it.
+const UNIT_VALUES: u64 = 5;
 
 /// Mines a job on a task of its own; even if that should panic, the job ends.
 pub(crate) fn launch(coordinator: Arc<Coordinator>, handle: Arc<JobHandle>, model: ModelHash) {
@@ -121,6 +128,8 @@ struct State {
     attempts: BTreeMap<u64, Running>,
     next_attempt: u64,
     ends: JoinSet<End>,
+    /// Values per second that the fastest of the job's workers has sent, 0 until one has.
+    best_pace: f64,
 }
 
 /// An attempt under way.
@@ -236,7 +245,7 @@ impl JobRun {
         let worker = occupied.worker.clone();
         let (table, goal) = match &task.work {
             Work::Concepts(concepts) => {
-                let is_left = |concept: &&u32| !self.handle.is_settled(&state.job.concepts[**concept as usize].id);
+                let is_left = |concept: &&u32| !self.handle.is_done(&state.job.concepts[**concept as usize].id);
                 let numbers: Vec<u32> = concepts.iter().filter_map(|id| number_of(&state.job, id)).collect();
                 let mut left: Vec<u32> = numbers.iter().filter(is_left).copied().collect();
                 // In the order that they have in the shard.
@@ -253,13 +262,16 @@ impl JobRun {
                 (Job { sentences, concepts: Vec::new() }, Goal::Range(Box::new(writer)))
             }
         };
-        let summaries = match goal {
-            Goal::Concepts(_) => Summaries::Finished,
-            Goal::Range(_) => Summaries::Partial,
+        let units = u64::from(worker.card.model.units());
+        let (summaries, load) = match goal {
+            Goal::Concepts(_) => {
+                (Summaries::Finished, Load { units: units * table.concepts.len() as u64, values: UNIT_VALUES })
+            }
+            Goal::Range(_) => (Summaries::Partial, Load { units, values: table.sentences.len() as u64 }),
         };
         let (job, recipe, measures) = (self.handle.id, self.handle.spec.recipe, self.handle.spec.measures);
         let spec = ShardSpec { job, shard, model: self.model, recipe, summaries, measures };
-        let (meter, stop) = (Arc::new(Meter::new(self.tally.clone(), shard)), self.stop.child_token());
+        let (meter, stop) = (Arc::new(Meter::new(self.tally.clone(), shard, load)), self.stop.child_token());
         // Made here, inside the job's span; a task that is spawned does not inherit it.
         let span = tracing::info_span!("shard", %shard, worker = %worker.id);
         let run = attempt::run(attempt, spec, table, goal, occupied, meter.clone(), stop.clone());
@@ -294,6 +306,12 @@ impl JobRun {
                 None
             }
             Ok(None) => None,
+            // The other attempt may still bring it; if not, its end says why.
+            Err(IntakeError::Own(fault)) if state.board.runs_twice(shard) => {
+                tracing::warn!(%shard, %fault, "one of two attempts could not be taken; the other one goes on");
+                state.board.break_off(shard, &worker.card.url, Mishap::HandedBack, Instant::now());
+                return Ok(());
+            }
             // The coordinator cannot take what workers send: trying elsewhere would not help.
             Err(IntakeError::Own(fault)) => {
                 ShardOutcome::Failed.count();
@@ -301,9 +319,10 @@ impl JobRun {
             }
             Err(IntakeError::Worker(fault)) => Some(worker.fault(fault)),
         };
-        let Some(task) = state.board.get(shard) else { return Ok(()) };
-        if let Work::Concepts(concepts) = &task.work {
-            let left = concepts.iter().filter(|concept| !self.handle.is_settled(concept)).count();
+        let Some(work) = state.board.get(shard).map(|task| task.work.clone()) else { return Ok(()) };
+        if let Work::Concepts(concepts) = &work {
+            // A claim is no commit yet: until it is, the shard stays.
+            let left = concepts.iter().filter(|concept| !self.handle.is_done(concept)).count();
             if left == 0 {
                 ShardOutcome::Done.count();
                 self.finish(state, shard);
@@ -311,6 +330,13 @@ impl JobRun {
             }
             if left < concepts.len() {
                 state.board.forgive(shard);
+            }
+            let is_claimed = |concept: &ConceptId| self.handle.is_done(concept) || self.handle.is_claimed(concept);
+            let is_through = own_fault.is_none() && running.verdict.is_none() && broken.is_none();
+            if is_through && state.board.runs_twice(shard) && concepts.iter().all(is_claimed) {
+                // It has brought all, and the other one commits what it was first with.
+                state.board.break_off(shard, &worker.card.url, Mishap::HandedBack, Instant::now());
+                return Ok(());
             }
         }
         let early = || worker.fault(Fault::internal("it ended the stream early"));
@@ -383,10 +409,15 @@ impl JobRun {
     fn merge_if_whole(&self, state: &mut State) {
         let Some(split) = state.split.take_if(|split| split.is_whole()) else { return };
         let (committer, spool, stop) = (self.committer(split.precision()), self.spool.clone(), self.stop.clone());
-        let span = tracing::Span::current();
+        let (span, merging) = (tracing::Span::current(), self.coordinator.merging.clone());
         state.ends.spawn(async move {
+            let stopped = || Fault::cancelled("the job was stopped before its partial summaries were merged");
+            // It closes with the coordinator only.
+            let Some(Ok(turn)) = stop.run_until_cancelled(merging.acquire_owned()).await else {
+                return End::Merge(Err(stopped()));
+            };
             let merged = tokio::task::spawn_blocking(move || {
-                let _in_span = span.entered();
+                let (_in_span, _turn) = (span.entered(), turn);
                 let (table, units) = (split.table.clone(), split.units());
                 merge(&committer, &table, &split.into_ranges(), units, &stop)?;
                 spool.remove();
@@ -400,6 +431,8 @@ impl JobRun {
     /// Stops attempts that are overdue, and starts a second one where a free worker would be done sooner.
     fn look_after(&self, state: &mut State) {
         let deadline = self.coordinator.timing.shard_deadline;
+        let paces = state.attempts.values().filter_map(|running| running.meter.pace());
+        state.best_pace = paces.fold(state.best_pace, f64::max);
         for running in state.attempts.values_mut() {
             if running.meter.silence() > deadline && running.verdict.is_none() {
                 let silent = format!("it sent nothing for {} s", deadline.as_secs());
@@ -433,7 +466,9 @@ impl JobRun {
             if running.worker.id == worker.id {
                 return None;
             }
-            let fresh = Duration::from_secs_f64((task.tokens as f64 / worker.speed()).min(1e6));
+            // What it sends will take as long as it took the fastest.
+            let delivery = if state.best_pace > 0.0 { running.meter.delivery_at(state.best_pace) } else { 0.0 };
+            let fresh = Duration::from_secs_f64((task.tokens as f64 / worker.speed() + delivery).min(1e6));
             let gain = running.meter.remaining().checked_sub(SLOWNESS * fresh + SLACK)?;
             Some((gain, shard))
         };
