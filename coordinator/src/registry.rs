@@ -56,9 +56,14 @@ impl Member {
         self.client.load().1.clone()
     }
 
+    /// Whether it is called with these.
+    pub(crate) fn is_called_by(&self, credentials: &Credentials) -> bool {
+        self.client.load().0 == *credentials
+    }
+
     /// Has it called with other credentials from now on; calls that run stay as they are.
     fn is_called_with(&self, credentials: &Credentials) {
-        if self.client.load().0 == *credentials {
+        if self.is_called_by(credentials) {
             return;
         }
         match WorkerClient::new(&self.card.url, credentials) {
@@ -177,42 +182,31 @@ impl Registry {
         self.changes.send_modify(|changes| *changes += 1);
     }
 
+    /// Whether a worker would be taken in.
+    ///
+    /// # Errors
+    /// If it speaks another protocol, its model is not the one that another worker has under that name, or it computes in
+    /// another way.
+    pub(crate) fn check(&self, card: &WorkerCard) -> Result<(), Fault> {
+        fits(card, &locked(&self.members))
+    }
+
+    /// The worker of that number at that address.
+    ///
+    /// Numbers begin anew with the coordinator, so a number alone could be another worker's by now.
+    pub(crate) fn member(&self, id: WorkerId, url: &str) -> Option<Arc<Member>> {
+        locked(&self.members).get(&id).filter(|member| member.card.url == url).cloned()
+    }
+
     /// Takes a worker in, to be called with `credentials`; one that was known under the same address is replaced.
     ///
     /// # Errors
-    /// If it speaks another protocol, or its model is not the one that another worker has under that name.
+    /// As [`Self::check`].
     pub(crate) fn register(&self, card: WorkerCard, credentials: &Credentials) -> Result<WorkerId, Fault> {
-        if card.protocol_version != PROTOCOL_VERSION {
-            return Err(Fault::precondition(format!(
-                "the worker speaks protocol {}, the coordinator {PROTOCOL_VERSION}: run the same version of both (the \
-                 coordinator is {})",
-                card.protocol_version,
-                env!("CARGO_PKG_VERSION")
-            )));
-        }
         let client = WorkerClient::new(&card.url, credentials)?;
         let mut members = locked(&self.members);
-        let others = || members.values().filter(|member| member.card.url != card.url);
+        fits(&card, &members)?;
         let (name, hash) = (&card.model.name, card.model.hash);
-        if let Some(other) = others().find(|m| m.card.model.name == *name && m.card.model.hash != hash) {
-            return Err(other_model(name, other.card.model.hash, hash));
-        }
-        let same_model = |member: &&Arc<Member>| member.card.model.hash == hash;
-        if let Some(other) = others().filter(same_model).find(|m| m.card.precision != card.precision) {
-            return Err(Fault::precondition(format!(
-                "the other workers with model `{name}` compute in {}, this one in {}: results would depend on which worker \
-                 ran a concept; start all with the same --dtype",
-                other.card.precision, card.precision
-            )));
-        }
-        let kind = |device: &str| device.split([' ', ':']).next().unwrap_or_default().to_owned();
-        if let Some(other) = others().filter(same_model).find(|m| kind(&m.card.device) != kind(&card.device)) {
-            return Err(Fault::precondition(format!(
-                "the other workers with model `{name}` compute on {}, this one on {}: their last bits differ, and results \
-                 would depend on which worker ran a concept; start all with the same kind of --device",
-                other.card.device, card.device
-            )));
-        }
         // Only who is welcome takes another's place.
         members.retain(|_, member| {
             let is_other = member.card.url != card.url;
@@ -247,10 +241,8 @@ impl Registry {
 
     /// Notes a sign of life of a worker that is to be called with `credentials`; false if none is known by that number at that
     /// address.
-    ///
-    /// Numbers begin anew with the coordinator, so a number alone could be another worker's by now.
     pub(crate) fn heartbeat(&self, id: WorkerId, url: &str, credentials: &Credentials) -> bool {
-        match locked(&self.members).get(&id).filter(|member| member.card.url == url) {
+        match self.member(id, url) {
             Some(member) => {
                 *locked(&member.last_seen) = Instant::now();
                 member.is_called_with(credentials);
@@ -262,8 +254,7 @@ impl Registry {
 
     /// Takes a worker out that says goodbye.
     pub(crate) fn goodbye(&self, id: WorkerId, url: &str) {
-        let meant = locked(&self.members).get(&id).filter(|member| member.card.url == url).cloned();
-        if let Some(member) = meant {
+        if let Some(member) = self.member(id, url) {
             member.said_goodbye.store(true, Ordering::Relaxed);
             self.remove(id, "it said goodbye");
         }
@@ -310,6 +301,40 @@ impl Registry {
     pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
+}
+
+/// Whether a worker goes with those that are there; one at its own address would be replaced.
+fn fits(card: &WorkerCard, members: &BTreeMap<WorkerId, Arc<Member>>) -> Result<(), Fault> {
+    if card.protocol_version != PROTOCOL_VERSION {
+        return Err(Fault::precondition(format!(
+            "the worker speaks protocol {}, the coordinator {PROTOCOL_VERSION}: run the same version of both (the \
+             coordinator is {})",
+            card.protocol_version,
+            env!("CARGO_PKG_VERSION")
+        )));
+    }
+    let others = || members.values().filter(|member| member.card.url != card.url);
+    let (name, hash) = (&card.model.name, card.model.hash);
+    if let Some(other) = others().find(|m| m.card.model.name == *name && m.card.model.hash != hash) {
+        return Err(other_model(name, other.card.model.hash, hash));
+    }
+    let same_model = |member: &&Arc<Member>| member.card.model.hash == hash;
+    if let Some(other) = others().filter(same_model).find(|m| m.card.precision != card.precision) {
+        return Err(Fault::precondition(format!(
+            "the other workers with model `{name}` compute in {}, this one in {}: results would depend on which worker \
+             ran a concept; start all with the same --dtype",
+            other.card.precision, card.precision
+        )));
+    }
+    let kind = |device: &str| device.split([' ', ':']).next().unwrap_or_default().to_owned();
+    if let Some(other) = others().filter(same_model).find(|m| kind(&m.card.device) != kind(&card.device)) {
+        return Err(Fault::precondition(format!(
+            "the other workers with model `{name}` compute on {}, this one on {}: their last bits differ, and results \
+             would depend on which worker ran a concept; start all with the same kind of --device",
+            other.card.device, card.device
+        )));
+    }
+    Ok(())
 }
 
 /// The refusal of a model that stands for something else under its name.

@@ -75,6 +75,26 @@ impl WorkerClient {
         }
     }
 
+    /// Whether the worker there knows the credentials, and has the model. Whoever registers an address shows a token: this tells
+    /// that it is the worker's own, for a worker lets only its own in.
+    ///
+    /// # Errors
+    /// If it does not, or cannot be reached.
+    pub(crate) async fn recognise(&self, model: ModelHash) -> Result<(), Fault> {
+        let silent = || Fault::unavailable(format!("the worker at {} does not answer", self.endpoint.uri()));
+        match tokio::time::timeout(REACH, self.find_held(model, &[])).await.unwrap_or_else(|_| Err(silent())) {
+            Ok(_) => Ok(()),
+            Err(fault) if matches!(fault.kind, FaultKind::Unauthenticated | FaultKind::Denied) => {
+                Err(Fault::denied(format!(
+                    "the worker at {} does not know the token that was shown: each worker registers itself, under its own \
+                     --advertise and with its own token",
+                    self.endpoint.uri()
+                )))
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Has a shard mined.
     ///
     /// # Errors

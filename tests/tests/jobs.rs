@@ -63,6 +63,26 @@ fn a_worker_that_dies_costs_only_time() {
     assert_eq!(job(&cluster)["state"], "done");
 }
 
+/// A worker that is asked to stop while it registers leaves in good order all the same.
+#[test]
+fn a_worker_that_stops_while_it_registers_leaves_no_ghost() {
+    let mut cluster = Cluster::start(0, &demo_model());
+    cluster.start_coordinator_again(Some("coordinator-registered"));
+    let mut worker = Program::start("lode-worker", cluster.folder(), cluster.worker_args(&demo_model()));
+    cluster.coordinator.as_mut().unwrap().wait_for("paused for a test");
+    worker.terminate();
+    std::thread::sleep(Duration::from_millis(300));
+    cluster.let_go();
+    assert!(worker.wait().success(), "{}", worker.log());
+    // Without a goodbye it would be there until its lease of ten seconds ends.
+    let start = Instant::now();
+    let status: Value = serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap();
+    assert_eq!(status["workers"].as_array().unwrap().len(), 0, "{status}");
+    assert!(start.elapsed() < Duration::from_secs(5));
+    let log = cluster.coordinator.as_ref().unwrap().log();
+    assert!(log.contains("registered worker=") && log.contains("it said goodbye"), "{log}");
+}
+
 /// Every worker of a coordinator that was killed comes back, and none is taken for another.
 #[test]
 fn workers_find_a_restarted_coordinator() {
@@ -239,4 +259,31 @@ fn jobs_share_the_workers() {
     let ended: Vec<&str> = log.lines().filter(|line| line.contains("job ended")).collect();
     let place = |job: &str| ended.iter().position(|line| line.contains(&format!("job={job}}}")));
     assert_eq!((place(&short), place(&long)), (Some(0), Some(1)), "the short job did not wait for the long one: {log}");
+}
+
+/// Partial summaries of two jobs are merged one after the other: a merge takes all cores, and memory for each.
+#[test]
+fn merges_wait_for_each_other() {
+    let expected = Expected::of(4, 40);
+    let mut cluster = Cluster::start(0, &demo_model());
+    cluster.start_coordinator_again(Some("coordinator-merge"));
+    (0..2).for_each(|_| cluster.start_worker(&demo_model()));
+    let first = expected.submit(&cluster, &["--split", "always"]);
+    cluster.coordinator.as_mut().unwrap().wait_for("paused for a test");
+    let second = expected.submit(&cluster, &["--split", "always"]);
+    let sidecars = |job: &str| {
+        let folder = cluster.data_dir().join("partial").join(job.trim_start_matches("job-"));
+        let files = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.file_name());
+        files.filter(|name| name.to_string_lossy().ends_with(".json") && *name != *"split.json").count()
+    };
+    let ranges = sidecars(&first);
+    assert!(ranges > 1, "{first} has {ranges} ranges");
+    wait_until("all of the second job is there", || sidecars(&second) == ranges);
+    std::thread::sleep(Duration::from_millis(500));
+    let pauses = cluster.coordinator.as_ref().unwrap().log().matches("paused for a test").count();
+    assert_eq!(pauses, 1, "both are merged at once");
+    cluster.let_go();
+    for job in [first, second] {
+        expected.check(&cluster, &job);
+    }
 }

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use lode_tests::{Cluster, Flags, Program, binary, demo_concepts, demo_model, lode};
+use lode_tests::{Cluster, Flags, Program, Raw, binary, demo_concepts, demo_model, lode, message};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::Value;
 
@@ -114,6 +114,49 @@ fn workers_and_coordinator_show_tokens_to_each_other() {
     says(&said, &["a token is needed"]);
     let said = lode(&["--coordinator", worker, "--token", MINER, "status"]).refused();
     says(&said, &["none of this cluster's"]);
+}
+
+/// A worker's token is no right to another worker's place: neither to its address, nor to its signs of life, nor to its goodbye.
+#[test]
+fn a_worker_cannot_take_anothers_place() {
+    const OTHER: &str = "other-worker-8c1e";
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).unwrap();
+        words(&format!("--token-file {}", folder.path().join(name).display()))
+    };
+    let coordinator = file("ours", &format!("reader {READER}\nworker {WORKER}\nworker {OTHER}\n"));
+    let worker = file("its", &format!("worker {WORKER}\n"));
+    let client = words(&format!("--token {READER}"));
+    let cluster = Cluster::start_with(Flags { coordinator, worker, client }, 1, &demo_model());
+    let status = || -> Value { serde_json::from_str(&cluster.lode(&["--format", "json", "status"]).ok()).unwrap() };
+    let before = status();
+    let url = before["workers"][0]["url"].as_str().unwrap().to_owned();
+    let id: u64 = before["workers"][0]["worker"].as_str().unwrap().trim_start_matches("worker-").parse().unwrap();
+
+    let model = format!("m={}", demo_model().display());
+    let coordinator = cluster.url();
+    let own = ["--coordinator", &coordinator, "--model", &model, "--device", "cpu", "--token", OTHER];
+    let mut impostor = Program::start("lode-worker", folder.path(), [&own[..], &["--advertise", &url]].concat());
+    assert!(!impostor.wait().success());
+    says(&impostor.log(), &["does not know the token", "--advertise"]);
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let raw = Raw::connect(cluster.address()).await;
+        for (method, token, expected) in [("Heartbeat", OTHER, 7), ("Deregister", OTHER, 7), ("Heartbeat", WORKER, 0)] {
+            // `worker` and `url`: both messages have no more.
+            let number = [&[0x08][..], &[u8::try_from(id).unwrap()]].concat();
+            let body = [&number[..], &[0x12, u8::try_from(url.len()).unwrap()], url.as_bytes()].concat();
+            let bearer = format!("Bearer {token}");
+            let path = format!("/lode.v1.Registry/{method}");
+            let ended = raw.call(&path, &[("authorization", &bearer)], message(&body)).await;
+            assert_eq!(ended.status, Some(expected), "{method}: {ended:?}");
+        }
+    });
+    assert_eq!(status()["workers"][0]["worker"], before["workers"][0]["worker"]);
+    cluster.lode(&["generate", "--model", "m", "--prompt", "Once"]).ok();
+    assert!(!logs(cluster.folder()).contains("called with other credentials"), "its own are kept");
 }
 
 #[test]

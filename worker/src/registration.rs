@@ -16,6 +16,8 @@ use crate::{RunError, Vitals};
 
 /// The longest wait between two tries to reach the coordinator.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// How long a goodbye waits for a registration: the coordinator takes a few seconds at most to see whether it reaches the worker.
+const SOON: Duration = Duration::from_secs(4);
 /// How long one call may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -25,6 +27,8 @@ pub(crate) struct Registration {
     card: WorkerCard,
     stub: Mutex<RegistryClient<BearerChannel>>,
     worker: Mutex<Option<WorkerId>>,
+    /// Held while a registration is on its way: a goodbye waits for what comes of it.
+    registering: tokio::sync::Mutex<()>,
     /// Set with the goodbye: who leaves does not register again.
     leaving: CancellationToken,
     vitals: Vitals,
@@ -45,7 +49,8 @@ impl Registration {
     ) -> Result<Self, RunError> {
         let stub = stub(&url, credentials).map_err(|reason| RunError::BadUrl { url: url.clone(), reason })?;
         let (stub, leaving) = (Mutex::new(stub), CancellationToken::new());
-        Ok(Self { url, card, stub, worker: Mutex::new(None), leaving, vitals })
+        let (worker, registering) = (Mutex::new(None), tokio::sync::Mutex::default());
+        Ok(Self { url, card, stub, worker, registering, leaving, vitals })
     }
 
     /// A way to the coordinator with other credentials.
@@ -87,9 +92,7 @@ impl Registration {
             while self.is_known().await {
                 tokio::time::sleep(interval).await;
             }
-            if self.leaving.is_cancelled() {
-                std::future::pending::<()>().await;
-            }
+            self.stay_away_if_leaving().await;
             self.set(None);
             tracing::warn!(coordinator = self.url, "the coordinator does not know this worker any more");
         }
@@ -99,15 +102,8 @@ impl Registration {
     async fn register(&self) -> Result<Duration, Fault> {
         let mut wait = Duration::from_millis(100);
         loop {
-            let request = RegisterRequest::from(self.card.clone());
-            match self.current().register(request).await.map_err(Fault::from) {
-                Ok(reply) => {
-                    let reply = reply.into_inner();
-                    let worker = WorkerId(reply.worker);
-                    tracing::info!(%worker, coordinator = self.url, url = self.card.url, "registered");
-                    self.set(Some(worker));
-                    return Ok(Duration::from_millis(reply.heartbeat_millis.max(100).into()));
-                }
+            match self.register_once().await {
+                Ok(interval) => return Ok(interval),
                 // Only these say that this worker, as it is, will never be welcome.
                 Err(fault) if is_refusal(&fault) => return Err(fault),
                 Err(fault) => {
@@ -116,6 +112,27 @@ impl Registration {
                     wait = (wait * 2).min(LONGEST_WAIT);
                 }
             }
+        }
+    }
+
+    /// One try.
+    async fn register_once(&self) -> Result<Duration, Fault> {
+        let registering = self.registering.lock().await;
+        if self.leaving.is_cancelled() {
+            drop(registering);
+            self.stay_away_if_leaving().await;
+        }
+        let reply = self.current().register(RegisterRequest::from(self.card.clone())).await?.into_inner();
+        let worker = WorkerId(reply.worker);
+        tracing::info!(%worker, coordinator = self.url, url = self.card.url, "registered");
+        self.set(Some(worker));
+        Ok(Duration::from_millis(reply.heartbeat_millis.max(100).into()))
+    }
+
+    /// Goes no further once the worker leaves; the process is about to end.
+    async fn stay_away_if_leaving(&self) {
+        if self.leaving.is_cancelled() {
+            std::future::pending::<()>().await;
         }
     }
 
@@ -131,9 +148,12 @@ impl Registration {
         }
     }
 
-    /// Tells the coordinator that no more work should come.
+    /// Tells the coordinator that no more work should come. A registration that is on its way is waited for: the coordinator would
+    /// give work to whoever it took in until the lease ends.
     pub(crate) async fn say_goodbye(&self) {
         self.leaving.cancel();
+        // What takes longer is broken off with the process, and the coordinator then takes nobody in.
+        let _none_comes = tokio::time::timeout(SOON, self.registering.lock()).await;
         let Some(worker) = self.get() else { return };
         self.set(None);
         if let Err(status) =
