@@ -109,7 +109,7 @@ impl LimitArgs {
             patience: Duration::from_secs(self.max_wait),
             longest: Duration::from_secs(self.generation_timeout),
         };
-        let calls = CallLimits { per_second: self.rate_limit, at_once: self.max_calls };
+        let calls = CallLimits { per_second: self.rate_limit, at_once: self.max_calls, ..CallLimits::default() };
         Limits { lines, calls, generation, index_cache: self.index_cache.as_u64() }
     }
 }

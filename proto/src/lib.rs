@@ -15,8 +15,8 @@ pub mod trace;
 pub use credentials::{BadCredentials, Bearer, BearerChannel, Credentials};
 pub use distrust::distrust;
 pub use door::{
-    Admitted, BadTls, CallLimits, Caller, Charged, Door, Guard, Guarded, Knock, Line, LineInfo, LineLimits, SMALL_MESSAGE,
-    bearer_of,
+    Admitted, BadTls, CallLimits, Caller, Charged, Door, Guard, Guarded, Knock, Line, LineInfo, LineLimits,
+    SMALL_MESSAGE, bearer_of,
 };
 pub use fault::{Fault, FaultKind};
 pub use pem::{Authority, BadPem, Identity, ServerTls};

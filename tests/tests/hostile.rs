@@ -428,7 +428,9 @@ fn endless_streams_over_all_connections() {
             }
             assert!(held >= 10, "only {held} streams could be held");
         }
-        works(&cluster);
+        served(&cluster);
+        // The coordinator gets through to its worker, too.
+        cluster.lode(&["generate", "--model", "m", "--prompt", "Once"]).ok();
     });
 }
 

@@ -37,7 +37,8 @@ pub use lode_model::{
     hub,
 };
 use lode_proto::{
-    BadCredentials, BadTls, CallLimits, Charged, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE, wire::worker_server::WorkerServer,
+    BadCredentials, BadTls, CallLimits, Charged, Credentials, Door, Fault, LineLimits, SMALL_MESSAGE,
+    wire::worker_server::WorkerServer,
 };
 use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;

@@ -77,7 +77,7 @@
 //! |---|---|---|---|---|---|
 //! | `units show` | 0.9 ms | 4.1 ms | 0.3 ms | 2.8 ms | 592 ms |
 //! | `units top` | 0.1 ms | 0.5 ms | 0.01 ms | 0.04 ms | 47 ms |
-//! //! | `overlap` | 2.1 ms | 33 ms | 1.0 ms | 10 ms | 49 ms |
+//! | `overlap` | 2.1 ms | 33 ms | 1.0 ms | 10 ms | 49 ms |
 //! | `overlap --top 500` | 1.0 ms | 23 ms | 1.0 ms | 12 ms | |
 //! | `nearest` | 51 ms | 292 ms | 36 ms | 428 ms | 51 s |
 //! | `nearest --top 500` | 38 ms | 782 ms | 51 ms | 475 ms | |

@@ -69,18 +69,44 @@ pub fn job_parts(job: Job) -> impl Iterator<Item = wire::JobPart> {
     sentences.chain(concepts).map(|part| wire::JobPart { part: Some(part) })
 }
 
+/// Bytes of memory that a job's sentences and concepts may take: several millions of sentences.
+pub const MOST_JOB_BYTES: u64 = 256 << 20;
+
 /// Puts a job's messages together again.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct JobAssembly {
     job: Option<Job>,
+    /// Bytes that may still come.
+    room: u64,
+    /// Bytes that may come in all.
+    most: u64,
+}
+
+impl Default for JobAssembly {
+    fn default() -> Self {
+        Self::with_room(MOST_JOB_BYTES)
+    }
 }
 
 impl JobAssembly {
+    /// An assembly that takes a job of so many bytes at most.
+    pub fn with_room(bytes: u64) -> Self {
+        Self { job: None, room: bytes, most: bytes }
+    }
+
     /// Takes the next message.
     ///
     /// # Errors
-    /// If it says nothing, or a concept names sentences that have not come.
+    /// If it says nothing, a concept names sentences that have not come, or the job becomes too large.
     pub fn take(&mut self, part: wire::JobPart) -> Result<(), BadField> {
+        let bytes = part.part.as_ref().map_or(0, bytes_of);
+        let most = self.most >> 20;
+        self.room = self.room.checked_sub(bytes).ok_or_else(|| {
+            BadField::new(
+                "part",
+                format!("the job has more than {most} MiB of sentences and concepts: mine them in several jobs"),
+            )
+        })?;
         let job = self.job.get_or_insert_with(|| Job { sentences: Vec::new(), concepts: Vec::new() });
         match required(part.part, "part")? {
             Part::Sentences(sentences) => job.sentences.extend(sentences.texts),
@@ -116,6 +142,21 @@ impl JobAssembly {
             Some(job) if !job.concepts.is_empty() => Err(BadField::new("part", "a concept was sent among sentences")),
             Some(job) if !job.sentences.is_empty() => Ok(job.sentences),
             _ => Err(BadField::new("part", "no sentence was sent")),
+        }
+    }
+}
+
+/// Bytes that a part of a job takes in memory, about.
+fn bytes_of(part: &Part) -> u64 {
+    match part {
+        Part::Sentences(sentences) => {
+            let text = |text: &String| (size_of::<String>() + text.len()) as u64;
+            sentences.texts.iter().map(text).sum()
+        }
+        Part::Concept(concept) => {
+            let labels = 4 * (concept.positive.len() + concept.negative.len());
+            (size_of::<JobConcept>() + labels) as u64
+                + concept.id.as_ref().map_or(0, |id| id.group.len() + id.name.len()) as u64
         }
     }
 }

@@ -17,7 +17,7 @@ mod words;
 
 pub use archive::{event_from_bytes, event_to_bytes, job_from_records, job_to_records, spec_from_bytes, spec_to_bytes};
 pub use chat::chat_request;
-pub use job::{JobAssembly, job_parts};
+pub use job::{JobAssembly, MOST_JOB_BYTES, job_parts};
 pub use likelihood::{score_reply, scored_passages};
 pub use query::{query_experts, query_subject, top_query, top_request};
 pub use shard::{find_held, held_question};

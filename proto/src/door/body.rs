@@ -2,6 +2,7 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -11,8 +12,11 @@ use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 use tonic::{Status, body::Body};
 
-use super::guard::Admitted;
-use crate::trace::{self, HEADER, RequestId};
+use super::{guard::Admitted, limits::Permit};
+use crate::{
+    Fault,
+    trace::{self, HEADER, RequestId},
+};
 
 /// How long a caller may be silent in the middle of what it sends.
 const GAP: Duration = Duration::from_secs(30);
@@ -42,23 +46,29 @@ pub(super) struct Incoming {
     left: Option<usize>,
     /// Of a small call: the head of its first message as far as it is here.
     head: Vec<u8>,
+    /// Of a large call: on whose account it is, if its caller has one.
+    permit: Option<Arc<Permit>>,
     silence: Pin<Box<Sleep>>,
     gap: Duration,
 }
 
 impl Incoming {
-    pub(super) fn new(path: &str, body: Body) -> Self {
-        Self::with_gap(path, body, GAP)
+    pub(super) fn new(path: &str, body: Body, permit: Option<Arc<Permit>>) -> Self {
+        Self { permit, ..Self::with_gap(path, body, GAP) }
     }
 
     fn with_gap(path: &str, body: Body, gap: Duration) -> Self {
         let left = (!LARGE.contains(&path)).then_some(SMALL + HEAD);
-        Self { body, left, head: Vec::new(), silence: Box::pin(tokio::time::sleep(gap)), gap }
+        let silence = Box::pin(tokio::time::sleep(gap));
+        Self { body, left, head: Vec::new(), permit: None, silence, gap }
     }
 
     /// Counts what has come, and reads how much the first message says it will be: room is made for it before it comes.
     fn check(&mut self, data: &Bytes) -> Result<(), Status> {
-        let Some(left) = self.left else { return Ok(()) };
+        let Some(left) = self.left else {
+            let held = self.permit.as_ref().map_or(Ok(()), |permit| permit.hold(data.len() as u64));
+            return held.map_err(|busy| Fault::from(busy).into());
+        };
         let missing = HEAD.saturating_sub(self.head.len()).min(data.len());
         self.head.extend_from_slice(&data[..missing]);
         let announced = if missing > 0 && self.head.len() == HEAD { (&self.head[1..]).get_u32() as usize } else { 0 };
@@ -184,6 +194,28 @@ mod tests {
         assert_eq!((read_bytes, status.code()), (SMALL + 5, tonic::Code::ResourceExhausted));
         let (read_bytes, status) = read(LARGE[0], &[&announced, &mebibyte, &mebibyte]).await;
         assert_eq!((read_bytes, status.code()), (2 * SMALL + 5, tonic::Code::DeadlineExceeded));
+    }
+
+    #[tokio::test]
+    async fn large_calls_are_on_their_callers_account() {
+        use super::super::limits::{CallLimits, Caller, Charged, Limits};
+        let limits = Arc::new(Limits::new(Charged::Everyone(CallLimits { bytes: 100, ..CallLimits::default() })));
+        let permit = || Arc::new(limits.admit(Caller::at([10, 0, 0, 1].into())).unwrap_or_else(|_| panic!()));
+        let ask = async |path: &str, permit: &Arc<Permit>| {
+            let body = Body::new(Pieces(vec![Bytes::from_static(&[0; 60])]));
+            let mut body = Incoming::new(path, body, Some(permit.clone()));
+            std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().map(drop)
+        };
+        let (first, second) = (permit(), permit());
+        assert!(ask("/lode.v1.Lode/Score", &first).await.is_ok());
+        assert!(ask("/lode.v1.Lode/TopUnits", &second).await.is_ok(), "small ones are not counted");
+        let refused = ask("/lode.v1.Lode/SubmitJob", &second).await.unwrap_err();
+        assert!(
+            refused.code() == tonic::Code::ResourceExhausted && refused.message().contains("too large"),
+            "{refused}"
+        );
+        drop(first);
+        assert!(ask("/lode.v1.Lode/SubmitJob", &second).await.is_ok());
     }
 
     #[tokio::test]

@@ -40,7 +40,7 @@ pub struct Guard {
 pub struct Admitted {
     /// Who calls.
     pub caller: Caller,
-    _permit: Option<Permit>,
+    permit: Option<Arc<Permit>>,
     _call: Option<line::Call>,
 }
 
@@ -123,7 +123,7 @@ impl Guard {
         let address = line.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), LineInfo::address);
         let (caller, permit) = self.charge(knock, address)?;
         let is_known = knock.right != Right::Open;
-        Ok(Admitted { caller, _permit: permit, _call: line.map(|line| line.call(is_known)) })
+        Ok(Admitted { caller, permit: permit.map(Arc::new), _call: line.map(|line| line.call(is_known)) })
     }
 }
 
@@ -178,7 +178,7 @@ where
             }
         };
         let caller = admitted.caller;
-        let request = request.map(|body| Body::new(Incoming::new(&path, body)));
+        let request = request.map(|body| Body::new(Incoming::new(&path, body, admitted.permit.clone())));
         let future = id.clone().scope(caller.scope(self.inner.call(request))).instrument(span.clone());
         Box::pin(async move {
             let mut response = future.await?;
@@ -238,7 +238,7 @@ mod tests {
 
     fn guard(per_second: u32) -> (Guard, HeaderMap) {
         let number = |n| std::num::NonZeroU32::new(n).unwrap();
-        let limits = CallLimits { per_second: number(per_second), at_once: number(100) };
+        let limits = CallLimits { per_second: number(per_second), at_once: number(100), ..CallLimits::default() };
         let guard = Guard::new(Arc::new(Limits::new(Charged::Everyone(limits))));
         guard.change(Some(TokenTable::new(&grants("reader r\nworker w").unwrap())));
         (guard, HeaderMap::new())

@@ -6,7 +6,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -27,16 +27,19 @@ pub struct CallLimits {
     pub per_second: NonZeroU32,
     /// Calls that run at the same time; a stream is a call until it ends.
     pub at_once: NonZeroU32,
+    /// Bytes of large requests that are held at the same time; a call holds what it sent until it ends.
+    pub bytes: u64,
 }
 
 impl Default for CallLimits {
     fn default() -> Self {
-        Self { per_second: PER_SECOND, at_once: AT_ONCE }
+        Self { per_second: PER_SECOND, at_once: AT_ONCE, bytes: BYTES }
     }
 }
 
 const PER_SECOND: NonZeroU32 = NonZeroU32::new(200).expect("it is not zero");
 const AT_ONCE: NonZeroU32 = NonZeroU32::new(256).expect("it is not zero");
+const BYTES: u64 = 512 << 20;
 const TWO: NonZeroU32 = NonZeroU32::new(2).expect("it is not zero");
 
 /// Whose calls are limited.
@@ -104,14 +107,38 @@ pub(super) struct Limits {
     spares_the_known: bool,
     rates: DefaultKeyedRateLimiter<Caller>,
     clock: DefaultClock,
-    running: Mutex<HashMap<Caller, u32>>,
+    running: Mutex<HashMap<Caller, Own>>,
     admitted: AtomicU32,
+}
+
+/// What runs of one caller.
+#[derive(Default)]
+struct Own {
+    calls: u32,
+    bytes: u64,
 }
 
 /// A call that was let in and runs, until it is dropped.
 pub(super) struct Permit {
     limits: Arc<Limits>,
     caller: Caller,
+    bytes: AtomicU64,
+}
+
+impl Permit {
+    /// Notes that the call has sent so many bytes more.
+    pub(super) fn hold(&self, bytes: u64) -> Result<(), Busy> {
+        let (mut running, most) = (self.limits.running(), self.limits.limits.bytes);
+        let own = running.entry(self.caller).or_default();
+        if own.bytes.saturating_add(bytes) > most {
+            let (caller, most) = (of(self.caller), most >> 20);
+            let message = format!("too large requests at once: {caller} may have {most} MiB of them that run");
+            return Err(Busy { message, retry_after: LATER });
+        }
+        own.bytes += bytes;
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
 }
 
 impl Limits {
@@ -140,7 +167,7 @@ impl Limits {
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Caller, u32>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Caller, Own>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -165,13 +192,13 @@ impl Limits {
         let mut running = self.running();
         let own = running.entry(caller).or_default();
         let most = self.limits.at_once.get();
-        if *own >= most {
+        if own.calls >= most {
             let message = format!("too many calls at once: {} may have {most} that run", of(caller));
             return Err(Busy { message, retry_after: LATER });
         }
-        *own += 1;
+        own.calls += 1;
         drop(running);
-        Ok(Permit { limits: self.clone(), caller })
+        Ok(Permit { limits: self.clone(), caller, bytes: AtomicU64::new(0) })
     }
 }
 
@@ -187,8 +214,9 @@ impl Drop for Permit {
     fn drop(&mut self) {
         let mut running = self.limits.running();
         if let Some(own) = running.get_mut(&self.caller) {
-            *own -= 1;
-            if *own == 0 {
+            own.calls -= 1;
+            own.bytes -= self.bytes.load(Ordering::Relaxed);
+            if own.calls == 0 {
                 running.remove(&self.caller);
             }
         }
@@ -201,7 +229,11 @@ mod tests {
 
     fn limits(per_second: u32, at_once: u32) -> Arc<Limits> {
         let number = |n| NonZeroU32::new(n).unwrap();
-        Arc::new(Limits::new(Charged::Everyone(CallLimits { per_second: number(per_second), at_once: number(at_once) })))
+        Arc::new(Limits::new(Charged::Everyone(CallLimits {
+            per_second: number(per_second),
+            at_once: number(at_once),
+            bytes: 1000,
+        })))
     }
 
     fn caller(last: u8) -> Caller {
@@ -231,6 +263,20 @@ mod tests {
         assert!(limits.admit(caller(1)).is_ok());
         drop(_second);
         assert!(limits.running().is_empty(), "who has no calls takes no memory");
+    }
+
+    #[test]
+    fn large_requests_are_held_until_their_calls_end() {
+        let limits = limits(1000, 9);
+        let admit = |who| limits.admit(caller(who)).unwrap_or_else(|_| panic!());
+        let (first, second, other) = (admit(1), admit(1), admit(2));
+        assert!(first.hold(600).is_ok() && first.hold(300).is_ok());
+        assert!(second.hold(200).is_err_and(|busy| busy.message.contains("too large")));
+        assert!(other.hold(1000).is_ok() && second.hold(100).is_ok());
+        drop(first);
+        assert!(second.hold(900).is_ok() && second.hold(1).is_err());
+        drop((second, other));
+        assert!(limits.running().is_empty());
     }
 
     #[test]

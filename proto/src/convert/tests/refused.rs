@@ -86,3 +86,23 @@ fn details_that_cannot_be_are_refused() {
     assert_eq!(refused(|bad| bad.l1.as_mut().unwrap().units.reverse()), "details");
     assert_eq!(refused(|bad| bad.l1.as_mut().unwrap().weights.truncate(1)), "details");
 }
+
+#[test]
+fn a_job_has_an_end() {
+    use wire::job_part::{Concept, Part, Sentences};
+    let part = |part| wire::JobPart { part: Some(part) };
+    let sentences = |count: usize| part(Part::Sentences(Sentences { texts: vec![String::new(); count] }));
+    let mut assembly = JobAssembly::with_room(2 << 20);
+    // Empty ones take memory too.
+    assembly.take(sentences(60_000)).unwrap();
+    let refused = assembly.take(sentences(60_000)).unwrap_err();
+    assert!(
+        refused.to_string().contains("more than 2 MiB") && refused.to_string().contains("several jobs"),
+        "{refused}"
+    );
+    let mut assembly = JobAssembly::with_room(2 << 20);
+    assembly.take(sentences(1)).unwrap();
+    let (id, negative) = (Some(ConceptId::new("a", "b").unwrap().into()), vec![0; 600_000]);
+    let concept = part(Part::Concept(Concept { id, positive: Vec::new(), negative }));
+    assert_eq!(assembly.take(concept).unwrap_err().field, "part");
+}
