@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// Version of the protocol between coordinator and workers: both must speak the same.
-pub const PROTOCOL_VERSION: u32 = 4;
+pub const PROTOCOL_VERSION: u32 = 5;
 
 /// What a worker says when it registers.
 #[derive(Clone, Debug, PartialEq)]
