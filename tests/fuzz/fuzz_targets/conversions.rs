@@ -9,10 +9,12 @@ use lode_domain::{
     event::{JobEvent, JobSpec, JobStatus, ShardEvent},
     expertise::ExpertiseBlock,
     generation::{GenerateEvent, GenerateRequest, ResolvedRequest},
+    guide::Guide,
+    likelihood::{ResolvedScore, ScoreRequest},
     query::{ConceptRef, ExportHeader, IndexedConcept, Neighbour, OverlapAnswer, UnitInConcept},
 };
 use lode_proto::{
-    convert::{BadField, JobAssembly, job_parts, top_query},
+    convert::{BadField, JobAssembly, chat_request, find_held, held_question, job_parts, scored_passages, top_query},
     wire,
 };
 use prost::Message;
@@ -43,7 +45,7 @@ where
 
 fuzz_target!(|data: &[u8]| {
     let Some((kind, bytes)) = data.split_first() else { return };
-    match kind % 20 {
+    match kind % 26 {
         0 => there_and_back::<wire::RegisterRequest, WorkerCard>(bytes),
         1 => there_and_back::<wire::GetStatusReply, ClusterStatus>(bytes),
         2 => there_and_back::<wire::JobSpec, JobSpec>(bytes),
@@ -67,9 +69,30 @@ fuzz_target!(|data: &[u8]| {
                 let _ = top_query(request);
             }
         }
-        _ => job(bytes),
+        19 => job(bytes),
+        20 => there_and_back::<wire::ScoreRequest, ScoreRequest>(bytes),
+        21 => there_and_back::<wire::WorkerScoreRequest, ResolvedScore>(bytes),
+        22 => there_and_back::<wire::Guide, Guide>(bytes),
+        23 => {
+            if let Ok(reply) = wire::ScoreReply::decode(bytes) {
+                let _ = scored_passages(reply, &[1, 2]);
+            }
+        }
+        24 => held(bytes),
+        _ => {
+            if let Ok(request) = wire::RenderChatRequest::decode(bytes) {
+                let _ = chat_request(request);
+            }
+        }
     }
 });
+
+/// What a worker is asked to have.
+fn held(bytes: &[u8]) {
+    let Ok(request) = wire::FindHeldRequest::decode(bytes) else { return };
+    let Ok((model, keys)) = held_question(&request) else { return };
+    assert_eq!(held_question(&find_held(model, &keys)).expect("it can be asked again"), (model, keys));
+}
 
 /// A job comes in parts: each with its length before it.
 fn job(mut bytes: &[u8]) {

@@ -77,6 +77,11 @@ const RIGHTS: [(&str, Right); 26] = [
     ("/lode.v1.Worker/Score", Right::Join),
 ];
 
+/// The paths of all RPCs that the table knows.
+pub fn rpcs() -> impl Iterator<Item = &'static str> {
+    RIGHTS.iter().map(|(path, _)| *path)
+}
+
 impl Right {
     /// What the RPC at a path asks for; one that nobody thought of is the administrator's.
     pub fn of_rpc(path: &str) -> Self {
