@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::StreamExt as _;
-use lode_domain::{cluster::ShardSpec, id::ShardId, job::Job};
+use lode_domain::{cluster::ShardSpec, event::ShardEvent, id::ShardId, job::Job};
 use lode_proto::Fault;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -30,8 +30,8 @@ pub(crate) enum Goal {
 pub(crate) struct Ended {
     pub(crate) attempt: u64,
     pub(crate) shard: ShardId,
-    /// Frees the worker when it is dropped.
-    pub(crate) occupied: Occupied,
+    /// Frees the worker when it is dropped, if it is not free yet.
+    pub(crate) occupied: Option<Occupied>,
     /// A whole range, if one came.
     pub(crate) taken: Result<Option<RangeFile>, IntakeError>,
     /// Why the stream broke off, if it did.
@@ -59,6 +59,11 @@ pub(crate) async fn run(
         while let Some(event) = events.next().await {
             let event = event?;
             meter.hear(&event);
+            worker.was_heard();
+            // The worker says so without fail: its device can begin with the next shard.
+            if matches!(&event, ShardEvent::Progress(now) if now.sentences_done == now.sentences_total) {
+                occupied.computed();
+            }
             // A closed channel means that the intake has all it needs, or failed; then its fault is the one that counts.
             if sender.send(event).await.is_err() {
                 break;
@@ -68,15 +73,26 @@ pub(crate) async fn run(
         Ok::<_, Fault>(())
     };
     // A dropped stream tells the worker.
-    let broken = tokio::select! {
+    let (broken, is_dropped) = tokio::select! {
         biased;
-        streamed = streamed => streamed.err(),
-        () = stop.cancelled() => Some(Fault::cancelled("it was stopped")),
-        () = worker.gone.cancelled() => Some(Fault::unavailable("it left, or gave no sign of life")),
+        streamed = streamed => (streamed.err(), false),
+        () = stop.cancelled() => (Some(Fault::cancelled("it was stopped")), true),
+        () = worker.gone.cancelled() => (Some(Fault::unavailable("it left, or gave no sign of life")), true),
     };
     drop(sender);
+    // A worker that was told to stop is free, though what it sent may still be on its way into the index. One that has delivered
+    // waits until that is done: or what is on its way would become more and more.
+    let mut occupied = Some(occupied).filter(|_| !is_dropped);
     meter.stop_listening();
-    let taken = intake.await.unwrap_or_else(|error| {
+    let mut intake = intake;
+    let taken = tokio::select! {
+        taken = &mut intake => taken,
+        () = stop.cancelled() => {
+            drop(occupied.take());
+            intake.await
+        }
+    };
+    let taken = taken.unwrap_or_else(|error| {
         Err(IntakeError::Own(Fault::internal(format!("the thread that takes summaries in failed: {error}"))))
     });
     if let Some(speed) = meter.speed() {

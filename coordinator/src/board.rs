@@ -55,6 +55,8 @@ pub(crate) struct Task {
     pub(crate) work: Work,
     /// What it should cost.
     pub(crate) tokens: u64,
+    /// Its distinct sentences.
+    pub(crate) sentences: u64,
     /// The worker that it was planned for, by address.
     pub(crate) preferred: Option<String>,
     failures: u32,
@@ -71,9 +73,14 @@ impl Task {
         self.avoid.get(worker).is_some_and(|until| now < *until)
     }
 
+    /// The same of so many distinct sentences.
+    pub(crate) fn of(self, sentences: u64) -> Self {
+        Self { sentences, ..self }
+    }
+
     pub(crate) fn new(work: Work, tokens: u64, preferred: Option<String>) -> Self {
         let avoid = BTreeMap::new();
-        Self { work, tokens, preferred, failures: 0, losses: 0, not_before: None, avoid, running: 0 }
+        Self { work, tokens, sentences: 0, preferred, failures: 0, losses: 0, not_before: None, avoid, running: 0 }
     }
 }
 

@@ -37,6 +37,7 @@ mod tally;
 mod turns;
 mod watch;
 mod worker_client;
+mod workload;
 
 use std::{
     path::PathBuf,

@@ -68,7 +68,7 @@ pub(crate) fn merge(
         // A batch of blocks at a time, so that what is scored does not run ahead of what is stored.
         for (batch, few) in blocks.chunks(rayon::current_num_threads().max(1)).enumerate() {
             if stop.is_cancelled() {
-                return Err(Fault::cancelled("the job was stopped while its partial summaries were merged"));
+                return Err(stopped());
             }
             let merged: Vec<Vec<ExpertiseBlock>> =
                 few.par_iter().map(|block| merged(ranges, block.clone(), &scheme)).collect::<Result<_, Fault>>()?;
@@ -86,7 +86,9 @@ pub(crate) fn merge(
         }
         if measures.looks_closer() {
             let look = |(one, leaders): (&&Wanted<'_>, &Leaders)| {
-                let found = closer::look(&measures, &one.classes, leaders, |unit, row| whole_row(ranges, unit, row))?;
+                let found = closer::look(&measures, &one.classes, leaders, |unit, row| {
+                    if stop.is_cancelled() { Err(stopped()) } else { whole_row(ranges, unit, row) }
+                })?;
                 Ok((one.concept.id.clone(), found))
             };
             details = scored.par_iter().zip(&leaders).map(look).collect::<Result<_, Fault>>()?;
@@ -110,6 +112,10 @@ pub(crate) fn merge(
         })?;
     }
     Ok(())
+}
+
+fn stopped() -> Fault {
+    Fault::cancelled("the job was stopped while its partial summaries were merged")
 }
 
 /// A concept that is to be scored.

@@ -53,6 +53,11 @@ impl Meter {
         }
     }
 
+    /// Whether the worker has said anything.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.reading().has_heard
+    }
+
     /// What came is taken; now it is the worker's turn again.
     pub(crate) fn listen(&self) {
         self.reading().listen(Instant::now());
@@ -100,6 +105,7 @@ struct Reading {
     /// Since when the worker is listened to; `None` while the coordinator takes what came.
     listening: Option<Instant>,
     heard: Instant,
+    has_heard: bool,
     /// What the coordinator has taken for itself so far.
     own: Duration,
     /// When forward passes were first and last told of.
@@ -118,6 +124,7 @@ impl Reading {
             started: now,
             listening: Some(now),
             heard: now,
+            has_heard: false,
             own: Duration::ZERO,
             first: None,
             last: None,
@@ -129,7 +136,7 @@ impl Reading {
     }
 
     fn hear(&mut self, event: &ShardEvent, now: Instant) {
-        (self.heard, self.listening) = (now, None);
+        (self.heard, self.listening, self.has_heard) = (now, None, true);
         match event {
             ShardEvent::Progress(progress) => {
                 self.first.get_or_insert((now, progress.tokens_done));

@@ -150,7 +150,7 @@ impl Places {
             let with_room = workers.iter().filter(|worker| worker.has_room(next.samples));
             let Some(worker) = with_room.min_by(|a, b| {
                 // Beside mining, texts have a part of the device only.
-                let busy = |worker: &Member| !worker.is_free();
+                let busy = |worker: &Member| !worker.is_idle();
                 busy(a).cmp(&busy(b)).then(a.load().total_cmp(&b.load())).then(a.id.cmp(&b.id))
             }) else {
                 break;

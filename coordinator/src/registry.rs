@@ -19,7 +19,7 @@ use lode_proto::{Credentials, Fault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{turns::Turns, worker_client::WorkerClient};
+use crate::{turns::Turns, worker_client::WorkerClient, workload::Workload};
 
 /// How much of its lease a worker may be silent before it is asked for a sign of life again.
 const SIGNS_A_LEASE: u32 = 5;
@@ -40,8 +40,10 @@ pub(crate) struct Member {
     last_seen: Mutex<Instant>,
     /// Tokens per second of its forward passes.
     speed: Mutex<f64>,
-    /// The job that it mines for: a worker does one shard at a time.
-    mining: Mutex<Option<JobId>>,
+    /// What it mines.
+    load: Mutex<Workload>,
+    /// When any of its shards was last heard of.
+    heard: Mutex<Instant>,
     said_goodbye: AtomicBool,
 }
 
@@ -98,8 +100,28 @@ impl Member {
     }
 
     /// Whether it mines nothing.
-    pub(crate) fn is_free(&self) -> bool {
-        locked(&self.mining).is_none()
+    pub(crate) fn is_idle(&self) -> bool {
+        locked(&self.load).is_idle()
+    }
+
+    /// Whether it can run a shard of so many sentences now.
+    pub(crate) fn can_run(&self, sentences: u64) -> bool {
+        locked(&self.load).has_room(self.response_bytes(sentences), self.card.memory_budget)
+    }
+
+    /// Bytes of the responses to so many sentences.
+    fn response_bytes(&self, sentences: u64) -> u64 {
+        4 * u64::from(self.card.model.units()) * sentences
+    }
+
+    /// One of its shards was heard of.
+    pub(crate) fn was_heard(&self) {
+        *locked(&self.heard) = Instant::now();
+    }
+
+    /// Since any of its shards was heard of.
+    pub(crate) fn quiet(&self) -> Duration {
+        locked(&self.heard).elapsed()
     }
 
     /// Whether it can generate `samples` more. A request for more than it can ever take has it alone.
@@ -130,17 +152,29 @@ impl Member {
     }
 }
 
-/// A worker that mines for a job until this is dropped.
+/// A worker that has a shard of a job until this is dropped.
 pub(crate) struct Occupied {
     registry: Arc<Registry>,
     pub(crate) worker: Arc<Member>,
     job: JobId,
+    number: u64,
+}
+
+impl Occupied {
+    /// The shard's forward passes are through: the worker can run another one while it delivers this one.
+    pub(crate) fn computed(&self) {
+        if locked(&self.worker.load).computed(self.number) {
+            self.registry.turns.give_back(self.job);
+            self.registry.stir();
+        }
+    }
 }
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        *locked(&self.worker.mining) = None;
-        self.registry.turns.give_back(self.job);
+        if locked(&self.worker.load).end(self.number) {
+            self.registry.turns.give_back(self.job);
+        }
         self.registry.stir();
     }
 }
@@ -166,15 +200,16 @@ impl Registry {
         self.lease / SIGNS_A_LEASE
     }
 
-    /// Has a worker mine for `job`; `None` if it mines already.
-    pub(crate) fn occupy(self: &Arc<Self>, worker: &Arc<Member>, job: JobId) -> Option<Occupied> {
-        let mut mining = locked(&worker.mining);
-        if mining.is_some() {
+    /// Has a worker run a shard of `job` that has so many sentences; `None` if it cannot now.
+    pub(crate) fn occupy(self: &Arc<Self>, worker: &Arc<Member>, job: JobId, sentences: u64) -> Option<Occupied> {
+        let bytes = worker.response_bytes(sentences);
+        let mut load = locked(&worker.load);
+        if !load.has_room(bytes, worker.card.memory_budget) {
             return None;
         }
-        *mining = Some(job);
+        let number = load.begin(job, bytes);
         self.turns.take(job);
-        Some(Occupied { registry: self.clone(), worker: worker.clone(), job })
+        Some(Occupied { registry: self.clone(), worker: worker.clone(), job, number })
     }
 
     /// Wakes whoever waits for a worker.
@@ -232,7 +267,8 @@ impl Registry {
             resting: Mutex::default(),
             last_seen: Mutex::new(Instant::now()),
             speed: Mutex::new(speed),
-            mining: Mutex::default(),
+            load: Mutex::default(),
+            heard: Mutex::new(Instant::now()),
             said_goodbye: AtomicBool::new(false),
         };
         members.insert(id, Arc::new(member));
@@ -292,7 +328,7 @@ impl Registry {
             memory_budget: member.card.memory_budget,
             silent_millis: member.silence().as_millis() as u64,
             tokens_per_second: member.speed(),
-            mining: *locked(&member.mining),
+            mining: locked(&member.load).job(),
         };
         locked(&self.members).values().map(status).collect()
     }
@@ -444,15 +480,20 @@ mod tests {
     #[tokio::test]
     async fn a_worker_mines_for_one_job_and_who_loses_it_hears_of_it() {
         let registry = registry();
-        register(&registry, card("http://127.0.0.1:1", 1)).unwrap();
+        // Room for the responses of ten sentences to four units.
+        register(&registry, WorkerCard { memory_budget: 160, ..card("http://127.0.0.1:1", 1) }).unwrap();
         let worker = registry.with_model(ModelHash([1; 32])).remove(0);
-        let occupied = registry.occupy(&worker, JobId(1)).unwrap();
-        assert!(registry.occupy(&worker, JobId(2)).is_none() && !worker.is_free());
+        let occupied = registry.occupy(&worker, JobId(1), 9).unwrap();
+        assert!(registry.occupy(&worker, JobId(2), 0).is_none() && !worker.is_idle());
         assert_eq!(registry.list()[0].mining, Some(JobId(1)));
         let mut changes = registry.changes();
         changes.borrow_and_update();
+        // Once its forward passes are through, there is room for another one that fits beside it.
+        occupied.computed();
+        assert!(changes.has_changed().unwrap() && worker.can_run(1) && !worker.can_run(2));
+        changes.borrow_and_update();
         drop(occupied);
-        assert!(changes.has_changed().unwrap() && worker.is_free());
+        assert!(changes.has_changed().unwrap() && worker.is_idle() && worker.can_run(2));
         worker.was_seen_at(30.0);
         worker.was_seen_at(f64::NAN);
         assert_eq!(worker.speed(), 20.0);

@@ -89,6 +89,7 @@ impl SplitState {
         let missing = self.kept.iter().enumerate().filter(|(_, kept)| kept.is_none());
         missing.map(|(number, _)| {
             let task = Task::new(Work::Range(number as u32), self.tokens[number], self.preferred[number].clone());
+            let task = task.of(self.record.ranges[number].len() as u64);
             (ShardId(FIRST_SHARD + number as u64), task)
         })
     }

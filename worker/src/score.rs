@@ -125,17 +125,20 @@ fn send_expertise(shard: &PreparedShard, scored: &[u32], events: &Events) -> Res
     if !measures.looks_closer() {
         return Ok(vec![Details::default(); concepts.len()]);
     }
-    let looked: Result<Vec<Details>, Fault> = shard.stages.time(Stage::Score, || {
-        concepts.par_iter().zip(&leaders).map(|(classes, leaders)| look_closer(shard, classes, leaders)).collect()
-    });
-    Ok(looked?)
+    shard.stages.time(Stage::Score, || {
+        let pairs = concepts.par_iter().zip(&leaders);
+        pairs.map(|(classes, leaders)| look_closer(shard, classes, leaders, events)).collect()
+    })
 }
 
 /// Looks at a concept's leading units once more. It holds one block of units, and the responses of those that the regression is
 /// solved over.
-fn look_closer(shard: &PreparedShard, classes: &Classes, leaders: &Leaders) -> Result<Details, Fault> {
+fn look_closer(shard: &PreparedShard, classes: &Classes, leaders: &Leaders, events: &Events) -> Result<Details, Stop> {
     let (mut held, mut by_unit) = (None, Vec::new());
     closer::look(&shard.spec.measures, classes, leaders, |unit, row| {
+        if events.is_closed() {
+            return Err(Stop::Gone);
+        }
         let block = shard.store.block_of(unit.index());
         if held != Some(block) {
             shard.store.by_unit(block, &mut by_unit).map_err(Fault::internal)?;

@@ -105,7 +105,8 @@ impl JobRun {
         let url = |place: u32| outline.workers.get(place as usize).map(|worker| worker.card.url.clone());
         for (number, shard) in (0..).zip(&outline.division.shards) {
             let concepts = shard.concepts.iter().map(|&concept| rest.concepts[concept as usize].id.clone()).collect();
-            state.board.add(ShardId(number), Task::new(Work::Concepts(concepts), shard.tokens, url(shard.worker)));
+            let task = Task::new(Work::Concepts(concepts), shard.tokens, url(shard.worker));
+            state.board.add(ShardId(number), task.of(shard.sentences.len() as u64));
         }
         let Some((record, split)) = outline.split_record(rest).zip(outline.division.split.as_ref()) else {
             return Ok(());

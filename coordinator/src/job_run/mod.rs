@@ -217,23 +217,28 @@ impl JobRun {
     /// Gives waiting shards to free workers whose turn is this job's.
     fn hand_out(&self, state: &mut State) -> Result<(), Fault> {
         let registry = &self.coordinator.registry;
-        let workers = self.workers(state);
+        let mut workers = self.workers(state);
+        // Who has nothing to do comes before who has yet to deliver.
+        workers.sort_by_key(|worker| !worker.is_idle());
         let present: Vec<String> = workers.iter().map(|worker| worker.card.url.clone()).collect();
-        // Who could not use a free worker must not keep others off it.
-        let could_use = |state: &State, worker: &Arc<Member>| {
-            worker.is_free() && state.board.pick(&worker.card.url, &present, Instant::now()).is_some()
+        let fitting = |state: &State, worker: &Arc<Member>| {
+            let shard = state.board.pick(&worker.card.url, &present, Instant::now())?;
+            let sentences = state.board.get(shard)?.sentences;
+            worker.can_run(sentences).then_some((shard, sentences))
         };
-        registry.turns.wait(self.handle.id, workers.iter().any(|worker| could_use(state, worker)));
+        // Who could not use a free worker must not keep others off it.
+        let could_use = |state: &State| workers.iter().any(|worker| fitting(state, worker).is_some());
+        registry.turns.wait(self.handle.id, could_use(state));
         for worker in &workers {
-            if !worker.is_free() || !registry.turns.is_next(self.handle.id) {
+            if !registry.turns.is_next(self.handle.id) {
                 continue;
             }
-            let Some(shard) = state.board.pick(&worker.card.url, &present, Instant::now()) else { continue };
-            if let Some(occupied) = registry.occupy(worker, self.handle.id) {
+            let Some((shard, sentences)) = fitting(state, worker) else { continue };
+            if let Some(occupied) = registry.occupy(worker, self.handle.id, sentences) {
                 self.start(state, shard, occupied)?;
             }
         }
-        registry.turns.wait(self.handle.id, workers.iter().any(|worker| could_use(state, worker)));
+        registry.turns.wait(self.handle.id, could_use(state));
         Ok(())
     }
 
@@ -293,9 +298,9 @@ impl JobRun {
     /// Notes what an attempt brought; puts what it left undone back, or sets it aside.
     fn settle(&self, ended: Ended, state: &mut State) -> Result<(), Fault> {
         let Ended { attempt, shard, occupied, taken, broken } = ended;
-        let Some(running) = state.attempts.remove(&attempt) else { return Ok(()) };
-        let worker = occupied.worker.clone();
         drop(occupied);
+        let Some(running) = state.attempts.remove(&attempt) else { return Ok(()) };
+        let worker = running.worker.clone();
         if state.board.get(shard).is_none() {
             // Another attempt was first; what became of this one does not matter.
             return Ok(());
@@ -434,7 +439,9 @@ impl JobRun {
         let paces = state.attempts.values().filter_map(|running| running.meter.pace());
         state.best_pace = paces.fold(state.best_pace, f64::max);
         for running in state.attempts.values_mut() {
-            if running.meter.silence() > deadline && running.verdict.is_none() {
+            // One that has said nothing yet may wait for the worker's other shard.
+            let other = if running.meter.has_heard() { Duration::MAX } else { running.worker.quiet() };
+            if running.meter.silence().min(other) > deadline && running.verdict.is_none() {
                 let silent = format!("it sent nothing for {} s", deadline.as_secs());
                 running.verdict = Some(running.worker.fault(Fault::unavailable(silent)));
                 running.stop.cancel();
@@ -445,11 +452,12 @@ impl JobRun {
         let present: Vec<String> = workers.iter().map(|worker| worker.card.url.clone()).collect();
         for worker in workers {
             let has_other_work = state.board.pick(&worker.card.url, &present, Instant::now()).is_some();
-            if !worker.is_free() || has_other_work || !registry.turns.is_next(self.handle.id) {
+            if !worker.is_idle() || has_other_work || !registry.turns.is_next(self.handle.id) {
                 continue;
             }
             let Some(shard) = self.straggler(state, &worker) else { continue };
-            if let Some(occupied) = registry.occupy(&worker, self.handle.id) {
+            let sentences = state.board.get(shard).map_or(0, |task| task.sentences);
+            if let Some(occupied) = registry.occupy(&worker, self.handle.id, sentences) {
                 tracing::info!(%shard, worker = %worker.id, "a slow shard runs a second time");
                 metrics::STRAGGLERS.add(1);
                 if let Err(fault) = self.start(state, shard, occupied) {

@@ -85,7 +85,7 @@ fn twice() -> Twice {
     for (attempt, url) in (0..).zip(["http://127.0.0.1:1", "http://127.0.0.1:2"]) {
         let id = registry.register(card(url), &Credentials::default()).unwrap();
         let worker = registry.with_model(MODEL).into_iter().find(|worker| worker.id == id).unwrap();
-        occupied.push(registry.occupy(&worker, run.handle.id).unwrap());
+        occupied.push(registry.occupy(&worker, run.handle.id, 2).unwrap());
         board.begin(SHARD);
         let meter = Arc::new(Meter::new(run.tally.clone(), SHARD, Load { units: 4, values: UNIT_VALUES }));
         attempts.insert(attempt, Running { shard: SHARD, worker, meter, stop: run.stop.child_token(), verdict: None });
@@ -98,7 +98,7 @@ fn twice() -> Twice {
 impl Twice {
     /// The attempt that was begun last ends.
     fn end(&mut self, taken: Result<(), IntakeError>) -> Result<(), Fault> {
-        let occupied = self.occupied.pop().unwrap();
+        let occupied = self.occupied.pop();
         let attempt = self.occupied.len() as u64;
         let ended = Ended { attempt, shard: SHARD, occupied, taken: taken.map(|()| None), broken: None };
         self.run.settle(ended, &mut self.state)

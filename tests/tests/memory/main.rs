@@ -66,7 +66,7 @@ async fn mined() -> (u64, u64) {
 }
 
 /// What ARCHITECTURE.md says ("How large"), without what a large index adds.
-const BOUND: u64 = (128 << 20) + 2 * (CACHE_MIB << 20) + WORKERS as u64 * (512 << 10);
+const BOUND: u64 = (128 << 20) + 2 * (CACHE_MIB << 20) + WORKERS as u64 * (1 << 20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_expertise_than_the_bound_passes_through_it() {
