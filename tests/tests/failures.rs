@@ -148,38 +148,133 @@ fn the_coordinators_disk_is_full() {
     expected.check(&cluster, &expected.submit(&cluster, &["--split", "never"]));
 }
 
-/// Kills and stops the coordinator at its own moments. It is started again, and the job goes on.
-fn break_coordinator(split: &str, moments: &[&'static str]) {
-    let expected = expected();
-    for &moment in moments {
-        for with_worker in [false, true] {
-            let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
-            cluster.start_coordinator_again(Some(moment));
-            (0..3).for_each(|_| cluster.start_worker(&demo_model()));
-            let job = expected.submit(&cluster, &["--split", split]);
-            cluster.coordinator.as_mut().unwrap().wait_for("paused for a test");
-            // A watcher that was there before is there afterwards.
-            let mut watcher = cluster.spawn_lode(&["watch", &job]);
-            watcher.wait_for("mining ");
-            if with_worker {
-                cluster.workers[1].kill();
-            }
+/// What happens to the coordinator.
+#[derive(Clone, Copy, Debug)]
+enum Accident {
+    /// kill -9, and it is started again.
+    Kill,
+    /// The same, and a worker with it.
+    KillBoth,
+    /// SIGTERM, and it is started again: a job is interrupted and goes on.
+    Stop,
+    /// SIGSTOP for longer than a lease.
+    Freeze,
+    /// No worker reaches it for longer than a lease.
+    Cut,
+}
+
+const ACCIDENTS: [Accident; 5] = [Accident::Kill, Accident::KillBoth, Accident::Stop, Accident::Freeze, Accident::Cut];
+
+/// Longer than a lease.
+const LONG: std::time::Duration = std::time::Duration::from_secs(3);
+
+/// A cluster of three workers that reach the coordinator through a proxy.
+fn cluster_behind_proxy(moment: Option<&'static str>) -> (Cluster, Proxy) {
+    let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
+    if moment.is_some() {
+        cluster.start_coordinator_again(moment);
+    }
+    let proxy = Proxy::to(cluster.address());
+    let (own, through) = (cluster.url(), format!("http://{}", proxy.address()));
+    for _ in 0..3 {
+        let mut worker = Command::new(binary("lode-worker"));
+        worker.args(cluster.worker_args(&demo_model()).iter().map(|arg| if *arg == own { &through } else { arg }));
+        cluster.start_worker_as(worker);
+    }
+    (cluster, proxy)
+}
+
+/// Lets it happen; what holds for the test goes on amid it.
+fn suffer(accident: Accident, cluster: &mut Cluster, proxy: &Proxy) {
+    match accident {
+        Accident::Kill => cluster.start_coordinator_again(None),
+        Accident::KillBoth => {
+            cluster.workers[1].kill();
             cluster.start_coordinator_again(None);
-            expected.check(&cluster, &job);
-            assert!(watcher.wait().success(), "{}", watcher.log());
-            expected.check(&cluster, &expected.submit(&cluster, &["--split", split]));
+        }
+        Accident::Stop => {
+            let mut coordinator = cluster.coordinator.take().unwrap();
+            coordinator.terminate();
+            cluster.let_go();
+            assert!(coordinator.wait().success(), "{}", coordinator.log());
+            cluster.start_coordinator();
+        }
+        Accident::Freeze => {
+            let coordinator = cluster.coordinator.as_ref().unwrap();
+            coordinator.freeze();
+            std::thread::sleep(LONG);
+            cluster.let_go();
+            coordinator.thaw();
+        }
+        Accident::Cut => {
+            proxy.cut();
+            std::thread::sleep(LONG);
+            cluster.let_go();
+            proxy.mend();
         }
     }
 }
 
-#[test]
-fn the_coordinator_is_killed_while_it_merges() {
-    break_coordinator("always", &["coordinator-merge"]);
+/// What can happen to the coordinator, at a moment of its own. The job goes on.
+fn break_coordinator(split: &str, moment: &'static str, accidents: &[Accident]) {
+    let expected = expected();
+    for &accident in accidents {
+        let (mut cluster, proxy) = cluster_behind_proxy(Some(moment));
+        let job = expected.submit(&cluster, &["--split", split]);
+        cluster.coordinator.as_mut().unwrap().wait_for("paused for a test");
+        // A watcher that was there before is there afterwards.
+        let mut watcher = cluster.spawn_lode(&["watch", &job]);
+        watcher.wait_for("mining ");
+        suffer(accident, &mut cluster, &proxy);
+        expected.check(&cluster, &job);
+        assert!(watcher.wait().success(), "{accident:?}: {}", watcher.log());
+        expected.check(&cluster, &expected.submit(&cluster, &["--split", split]));
+    }
 }
 
 #[test]
-fn the_coordinator_is_killed_while_it_commits() {
-    break_coordinator("never", &["coordinator-commit", "coordinator-committed"]);
+fn accidents_of_a_coordinator_that_merges() {
+    break_coordinator("always", "coordinator-merge", &ACCIDENTS);
+}
+
+#[test]
+fn accidents_of_a_coordinator_that_commits() {
+    break_coordinator("never", "coordinator-commit", &ACCIDENTS);
+}
+
+#[test]
+fn accidents_of_a_coordinator_that_has_committed() {
+    break_coordinator("never", "coordinator-committed", &[Accident::Kill, Accident::KillBoth]);
+}
+
+/// All of them one after the other, on one cluster: what it did is remembered, and it works on.
+#[test]
+fn accidents_of_a_coordinator_that_is_idle() {
+    let expected = expected();
+    let (mut cluster, proxy) = cluster_behind_proxy(None);
+    let mut last = expected.submit(&cluster, &[]);
+    expected.check(&cluster, &last);
+    for accident in ACCIDENTS {
+        suffer(accident, &mut cluster, &proxy);
+        assert_eq!(status_of(&cluster, &last)["state"], "done", "{accident:?}");
+        expected.check_exports(&cluster);
+        last = expected.submit(&cluster, &[]);
+        expected.check(&cluster, &last);
+    }
+}
+
+/// A worker and the coordinator die together, at each of the worker's moments.
+#[test]
+fn worker_and_coordinator_are_killed() {
+    let expected = expected();
+    for (moment, split) in MOMENTS.into_iter().zip(["never", "always", "never"]) {
+        let (mut cluster, _proxy) = cluster(moment);
+        let job = expected.submit(&cluster, &["--split", split]);
+        cluster.workers[0].wait_for("paused for a test");
+        cluster.workers[0].kill();
+        cluster.start_coordinator_again(None);
+        expected.check(&cluster, &job);
+    }
 }
 
 #[test]
@@ -200,21 +295,6 @@ fn the_coordinator_is_killed_while_ranges_come_in() {
 fn ranges_there(cluster: &Cluster) -> usize {
     let Ok(entries) = std::fs::read_dir(cluster.data_dir().join("partial/1")) else { return 0 };
     entries.flatten().filter(|entry| entry.path().extension().is_some_and(|is| is == "responses")).count()
-}
-
-#[test]
-fn the_coordinator_is_killed_while_idle() {
-    let expected = expected();
-    let mut cluster = Cluster::start_with(flags(), 3, &demo_model());
-    let job = expected.submit(&cluster, &[]);
-    expected.check(&cluster, &job);
-    cluster.start_coordinator_again(None);
-    expected.check_exports(&cluster);
-    // What it did is remembered.
-    assert_eq!(status_of(&cluster, &job)["state"], "done");
-    let again = expected.submit(&cluster, &[]);
-    assert_ne!(job, again);
-    expected.check(&cluster, &again);
 }
 
 /// SIGTERM is no accident: the job is interrupted and goes on with the next start.
