@@ -187,7 +187,7 @@ def main():
         peers = [Transformers(model)]
         if args.llama:
             write_gguf(model, folder / "model.gguf")
-            peers.append(Llama(folder / "model.gguf", max(args.batches)))
+            peers.append(Llama(folder / "model.gguf", max(4, *args.batches)))
             peers[-1].check(model)
         lode = Lode(args.program, folder)
         for batch in args.batches:

@@ -52,7 +52,8 @@ fn a_shard_avoids_the_only_free_worker() {
         said["job"].as_str().unwrap().to_owned()
     };
     let mut cluster = Cluster::start_with(flags(), 0, &demo_model());
-    cluster.start_worker_pausing(&demo_model(), "worker-first-block", &[]);
+    // Its memory is full with the first shard, so it cannot compute another while it holds.
+    cluster.start_worker_pausing(&demo_model(), "worker-first-block", &["--memory-budget", "1MB"]);
     let first = small(&cluster, &files[0]);
     cluster.workers[0].wait_for("paused for a test");
     // One concept's responses fit into its memory, several concepts' need a disk that it does not have.

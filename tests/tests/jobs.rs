@@ -12,8 +12,13 @@ use lode_tests::{Cluster, Expected, Program, demo_concepts, demo_model, status_o
 use serde_json::Value;
 
 fn submit(cluster: &Cluster) -> String {
+    submit_with(cluster, &[])
+}
+
+fn submit_with(cluster: &Cluster, flags: &[&str]) -> String {
     let concepts = demo_concepts().display().to_string();
-    let said = cluster.lode(&["--format", "json", "mine", "--model", "m", "--detach", &concepts]).ok();
+    let ask = [&["--format", "json", "mine", "--model", "m", "--detach", &concepts], flags].concat();
+    let said = cluster.lode(&ask).ok();
     let said: Value = serde_json::from_str(&said).unwrap();
     said["job"].as_str().unwrap().to_owned()
 }
@@ -304,7 +309,8 @@ fn distinct(files: &[String]) -> u64 {
 fn jobs_share_the_workers() {
     let expected = Expected::of(6, 40);
     let cluster = Cluster::start(2, &demo_model());
-    let long = submit(&cluster);
+    // Under another pooling: both have concepts of the same names, and whoever ends last would have the last word.
+    let long = submit_with(&cluster, &["--pooling", "mean"]);
     let short = expected.submit(&cluster, &[]);
     expected.check(&cluster, &short);
     cluster.lode(&["watch", &long]).ok();
