@@ -3,7 +3,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps in vain has failed, as it should")]
 
-use lode_tests::{Cluster, demo_concepts, demo_model};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use lode_tests::{Cluster, binary, demo_concepts, demo_model};
 use serde_json::Value;
 
 fn cluster() -> Cluster {
@@ -150,5 +155,67 @@ fn units_positions_and_ranks_are_chosen_freely() {
         let ask = ["generate", "--model", "m", "--prompt", "x"];
         let said_so = cluster.lode(&[&ask[..], &args].concat()).refused();
         assert!(said_so.contains(said), "{args:?}: {said_so}");
+    }
+}
+
+/// The same seed with nothing forced and with the condition, side by side: each is what it is by itself.
+#[test]
+fn a_comparison_has_both() {
+    let cluster = cluster();
+    let condition = ["--seed", "3", "--concept", "gender/woman", "--k", "40"];
+    let both = generate(&cluster, &[&condition[..], &["--compare"]].concat());
+    assert_eq!(both.iter().map(|one| one["condition"].as_str().unwrap()).collect::<Vec<_>>(), ["without", "with"]);
+    assert_eq!(texts(&both[..1]), texts(&generate(&cluster, &condition[..2])));
+    assert_eq!(texts(&both[1..]), texts(&generate(&cluster, &condition)));
+    assert_ne!(both[0]["text"], both[1]["text"]);
+    assert_eq!((&both[0]["forced_units"], &both[1]["forced_units"]), (&Value::from(0), &Value::from(40)));
+}
+
+/// A conversation is read line by line; a seed gives the same reply again.
+#[test]
+fn a_chat_reads_lines() {
+    let cluster = cluster();
+    let talk = |lines: &str| -> (String, String) {
+        let mut chat = Command::new(binary("lode"))
+            .args(["--coordinator", &cluster.url(), "chat", "--model", "m", "--concept", "gender/woman:40"])
+            .args(["--seed", "5", "--max-new-tokens", "8"])
+            .env_remove("LODE_TOKEN")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        chat.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+        let ended = chat.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        (String::from_utf8(ended.stdout).unwrap(), String::from_utf8(ended.stderr).unwrap())
+    };
+    let (replies, said) = talk("Yesterday\n/help\n/quit\nnobody hears this\n");
+    assert!(said.contains("/plain"), "{said}");
+    assert!(!replies.trim().is_empty());
+    assert_eq!(talk("Yesterday\n").0, replies, "the end of what is said ends it, too");
+    assert_ne!(talk("/plain\nYesterday\n").0, replies, "nothing is forced any more");
+}
+
+/// The load generator asks for what it was told to, closed loop or open, and its report is the same on stdout and in the file.
+#[test]
+fn a_load_is_measured() {
+    let cluster = cluster();
+    let out = cluster.folder().join("report.json").display().to_string();
+    for load in [["--concurrency", "4"], ["--rate", "100"]] {
+        let ask = ["--format", "json", "bench", "serve", "--model", "m", "--requests", "12", "--warm-up", "2"];
+        let more = ["--max-new-tokens", "8", "--num", "2", "--conditions", "6", "--k", "20", "--out", &out];
+        let said = cluster.lode(&[&ask[..], &more, &load].concat()).ok();
+        let report: Value = serde_json::from_str(&said).unwrap();
+        let kept: Value = serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+        assert_eq!(report, kept);
+        assert_eq!((&report["requests"], &report["failed"], &report["conditions"]), (&12.into(), &0.into(), &6.into()));
+        let tokens = report["tokens"].as_u64().unwrap();
+        assert!((24..=12 * 2 * 8).contains(&tokens), "{tokens}");
+        for latency in report["latencies"].as_array().unwrap() {
+            let at = |name: &str| latency[name].as_f64().unwrap();
+            assert!(0.0 <= at("p50_ms") && at("p50_ms") <= at("p95_ms") && at("p95_ms") <= at("p99_ms"), "{latency}");
+        }
+        assert_eq!(report["latencies"][0]["count"], 12, "a request has one first token: {report}");
     }
 }
