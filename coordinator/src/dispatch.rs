@@ -17,9 +17,9 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     Coordinator,
+    member::Member,
     metrics::Generation,
     places::{Place, Wanted},
-    registry::Member,
 };
 
 /// Events at most that wait for a client that is slow to read, unless its text is through before: the tokens of 128 samples of

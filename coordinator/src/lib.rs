@@ -18,6 +18,7 @@ mod job;
 mod job_run;
 mod journal;
 mod limits;
+mod member;
 mod merge;
 mod meter;
 mod metrics;

@@ -12,9 +12,10 @@ use tokio::sync::oneshot;
 
 use crate::{
     limits::GenerationLimits,
+    member::Member,
     metrics,
     queue::{Queue, Ticket, Waiting},
-    registry::{Member, Registry},
+    registry::Registry,
 };
 
 /// What a new measurement of how long a sample takes counts beside what was known.

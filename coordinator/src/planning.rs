@@ -14,10 +14,7 @@ use lode_domain::{
 };
 use lode_proto::Fault;
 
-use crate::{
-    registry::{Member, Registry},
-    spool::SplitRecord,
-};
+use crate::{member::Member, registry::Registry, spool::SplitRecord};
 
 /// How long the tokenizer may take.
 const COUNT_PATIENCE: Duration = Duration::from_secs(120);

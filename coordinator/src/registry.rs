@@ -1,15 +1,11 @@
-//! The workers of the cluster: who is there, with which model, and when each was last heard of.
+//! The workers of the cluster: who is there, with which model, and who of them is busy.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
-use arc_swap::ArcSwap;
 use lode_domain::{
     chat::ChatTemplate,
     cluster::{PROTOCOL_VERSION, WorkerCard, WorkerStatus},
@@ -19,138 +15,14 @@ use lode_proto::{Credentials, Fault};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{turns::Turns, worker_client::WorkerClient, workload::Workload};
+use crate::{
+    member::{Member, locked},
+    turns::Turns,
+    worker_client::WorkerClient,
+};
 
 /// How much of its lease a worker may be silent before it is asked for a sign of life again.
 const SIGNS_A_LEASE: u32 = 5;
-/// What a new measurement of a worker's speed counts beside what was known.
-const NEW_SPEED: f64 = 0.5;
-
-/// One registered worker.
-pub(crate) struct Member {
-    pub(crate) id: WorkerId,
-    pub(crate) card: WorkerCard,
-    client: ArcSwap<(Credentials, WorkerClient)>,
-    /// Fires when it is taken out of the registry.
-    pub(crate) gone: CancellationToken,
-    /// Samples that it generates.
-    generating: AtomicU32,
-    /// Until when it is not asked to generate: it said that it has no room.
-    resting: Mutex<Option<Instant>>,
-    last_seen: Mutex<Instant>,
-    /// Tokens per second of its forward passes.
-    speed: Mutex<f64>,
-    /// What it mines.
-    load: Mutex<Workload>,
-    /// When any of its shards was last heard of.
-    heard: Mutex<Instant>,
-    said_goodbye: AtomicBool,
-}
-
-impl Member {
-    /// A fault of this worker, with its name.
-    pub(crate) fn fault(&self, fault: Fault) -> Fault {
-        Fault { message: format!("{} at {}: {}", self.id, self.card.url, fault.message), ..fault }
-    }
-
-    /// Through which it is called.
-    pub(crate) fn client(&self) -> WorkerClient {
-        self.client.load().1.clone()
-    }
-
-    /// Whether it is called with these.
-    pub(crate) fn is_called_by(&self, credentials: &Credentials) -> bool {
-        self.client.load().0 == *credentials
-    }
-
-    /// Has it called with other credentials from now on; calls that run stay as they are.
-    fn is_called_with(&self, credentials: &Credentials) {
-        if self.is_called_by(credentials) {
-            return;
-        }
-        match WorkerClient::new(&self.card.url, credentials) {
-            Ok(client) => {
-                tracing::info!(worker = %self.id, "called with other credentials from now on");
-                self.client.store(Arc::new((credentials.clone(), client)));
-            }
-            Err(fault) => tracing::warn!(worker = %self.id, %fault, "still called with its old credentials"),
-        }
-    }
-
-    fn silence(&self) -> Duration {
-        locked(&self.last_seen).elapsed()
-    }
-
-    /// Tokens per second of its forward passes, as last measured.
-    pub(crate) fn speed(&self) -> f64 {
-        *locked(&self.speed)
-    }
-
-    /// Notes a measurement.
-    pub(crate) fn was_seen_at(&self, tokens_per_second: f64) {
-        if tokens_per_second.is_finite() && tokens_per_second > 0.0 {
-            let mut speed = locked(&self.speed);
-            *speed += NEW_SPEED * (tokens_per_second - *speed);
-        }
-    }
-
-    /// Whether it left in good order.
-    pub(crate) fn said_goodbye(&self) -> bool {
-        self.said_goodbye.load(Ordering::Relaxed)
-    }
-
-    /// Whether it mines nothing.
-    pub(crate) fn is_idle(&self) -> bool {
-        locked(&self.load).is_idle()
-    }
-
-    /// Whether it can run a shard of so many sentences now.
-    pub(crate) fn can_run(&self, sentences: u64) -> bool {
-        locked(&self.load).has_room(self.response_bytes(sentences), self.card.memory_budget)
-    }
-
-    /// Bytes of the responses to so many sentences.
-    fn response_bytes(&self, sentences: u64) -> u64 {
-        4 * u64::from(self.card.model.units()) * sentences
-    }
-
-    /// One of its shards was heard of.
-    pub(crate) fn was_heard(&self) {
-        *locked(&self.heard) = Instant::now();
-    }
-
-    /// Since any of its shards was heard of.
-    pub(crate) fn quiet(&self) -> Duration {
-        locked(&self.heard).elapsed()
-    }
-
-    /// Whether it can generate `samples` more. A request for more than it can ever take has it alone.
-    pub(crate) fn has_room(&self, samples: u32) -> bool {
-        let own = self.generating.load(Ordering::Relaxed);
-        let fits = own == 0 || own.saturating_add(samples) <= self.card.sequences;
-        fits && locked(&self.resting).is_none_or(|until| until <= Instant::now())
-    }
-
-    /// The share of the samples it can generate that it does.
-    pub(crate) fn load(&self) -> f64 {
-        f64::from(self.generating.load(Ordering::Relaxed)) / f64::from(self.card.sequences.max(1))
-    }
-
-    /// It generates `samples` more.
-    pub(crate) fn begin_samples(&self, samples: u32) {
-        self.generating.fetch_add(samples, Ordering::Relaxed);
-    }
-
-    /// It generates `samples` fewer.
-    pub(crate) fn end_samples(&self, samples: u32) {
-        self.generating.fetch_sub(samples, Ordering::Relaxed);
-    }
-
-    /// It is not asked to generate for a while.
-    pub(crate) fn rest(&self, time: Duration) {
-        *locked(&self.resting) = Some(Instant::now() + time);
-    }
-}
 
 /// A worker that has a shard of a job until this is dropped.
 pub(crate) struct Occupied {
@@ -163,7 +35,7 @@ pub(crate) struct Occupied {
 impl Occupied {
     /// The shard's forward passes are through: the worker can run another one while it delivers this one.
     pub(crate) fn computed(&self) {
-        if locked(&self.worker.load).computed(self.number) {
+        if self.worker.has_computed(self.number) {
             self.registry.turns.give_back(self.job);
             self.registry.stir();
         }
@@ -172,7 +44,7 @@ impl Occupied {
 
 impl Drop for Occupied {
     fn drop(&mut self) {
-        if locked(&self.worker.load).end(self.number) {
+        if self.worker.ends(self.number) {
             self.registry.turns.give_back(self.job);
         }
         self.registry.stir();
@@ -202,12 +74,7 @@ impl Registry {
 
     /// Has a worker run a shard of `job` that has so many sentences; `None` if it cannot now.
     pub(crate) fn occupy(self: &Arc<Self>, worker: &Arc<Member>, job: JobId, sentences: u64) -> Option<Occupied> {
-        let bytes = worker.response_bytes(sentences);
-        let mut load = locked(&worker.load);
-        if !load.has_room(bytes, worker.card.memory_budget) {
-            return None;
-        }
-        let number = load.begin(job, bytes);
+        let number = worker.begin(job, sentences)?;
         self.turns.take(job);
         Some(Occupied { registry: self.clone(), worker: worker.clone(), job, number })
     }
@@ -256,22 +123,7 @@ impl Registry {
             id = WorkerId(*changes);
         });
         tracing::info!(worker = %id, url = card.url, device = card.device, model = %name, hash = hash.short(), "registered");
-        let told = card.tokens_per_second;
-        let speed = if told.is_finite() && told > 0.0 { told } else { 1.0 };
-        let member = Member {
-            id,
-            card,
-            client: ArcSwap::from_pointee((credentials.clone(), client)),
-            gone: CancellationToken::new(),
-            generating: AtomicU32::new(0),
-            resting: Mutex::default(),
-            last_seen: Mutex::new(Instant::now()),
-            speed: Mutex::new(speed),
-            load: Mutex::default(),
-            heard: Mutex::new(Instant::now()),
-            said_goodbye: AtomicBool::new(false),
-        };
-        members.insert(id, Arc::new(member));
+        members.insert(id, Arc::new(Member::new(id, card, (credentials.clone(), client))));
         Ok(id)
     }
 
@@ -280,7 +132,7 @@ impl Registry {
     pub(crate) fn heartbeat(&self, id: WorkerId, url: &str, credentials: &Credentials) -> bool {
         match self.member(id, url) {
             Some(member) => {
-                *locked(&member.last_seen) = Instant::now();
+                member.lives();
                 member.is_called_with(credentials);
                 true
             }
@@ -291,7 +143,7 @@ impl Registry {
     /// Takes a worker out that says goodbye.
     pub(crate) fn goodbye(&self, id: WorkerId, url: &str) {
         if let Some(member) = self.member(id, url) {
-            member.said_goodbye.store(true, Ordering::Relaxed);
+            member.says_goodbye();
             self.remove(id, "it said goodbye");
         }
     }
@@ -328,7 +180,7 @@ impl Registry {
             memory_budget: member.card.memory_budget,
             silent_millis: member.silence().as_millis() as u64,
             tokens_per_second: member.speed(),
-            mining: locked(&member.load).job(),
+            mining: member.mines(),
         };
         locked(&self.members).values().map(status).collect()
     }
@@ -393,11 +245,6 @@ pub(crate) async fn reap(registry: Arc<Registry>, shutdown: CancellationToken) {
             registry.remove(id, "no sign of life");
         }
     }
-}
-
-/// A panic while a lock was held leaves plain data behind it that is still whole.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
